@@ -1,0 +1,275 @@
+"""The first tables"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+ID = sa.String(36).with_variant(sa.String(36, collation="C"), "postgresql")
+NAME = sa.String(100).with_variant(sa.String(100, collation="C"), "postgresql")
+SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "paceline_account",
+        sa.Column("name", NAME, nullable=False),
+        sa.Column("provider", NAME, nullable=False),
+        sa.Column("lane", NAME, nullable=False),
+        sa.Column("capabilities", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_paceline_account")),
+    )
+    op.create_table(
+        "paceline_attempt",
+        sa.Column("message_id", ID, nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("grant_id", ID, nullable=False),
+        sa.Column("account", NAME, nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("outcome", NAME, nullable=False),
+        sa.Column("http_status", sa.Integer(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=True),
+        sa.Column("duration_ms", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("message_id", "number", name=op.f("pk_paceline_attempt")),
+    )
+    op.create_table(
+        "paceline_event",
+        sa.Column("id", SERIAL, nullable=False),
+        sa.Column("message_id", ID, nullable=True),
+        sa.Column("account", NAME, nullable=True),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("source", NAME, nullable=False),
+        sa.Column("status", NAME, nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_event")),
+    )
+    with op.batch_alter_table("paceline_event", schema=None) as batch_op:
+        batch_op.create_index("ix_paceline_event_message_id", ["message_id"], unique=False)
+
+    op.create_table(
+        "paceline_grant",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("key", NAME, nullable=False),
+        sa.Column("lane", NAME, nullable=False),
+        sa.Column("high", sa.Integer(), nullable=False),
+        sa.Column("rest", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("lease_until", sa.Double(), nullable=False),
+        sa.Column("granted_high", sa.Integer(), nullable=True),
+        sa.Column("granted_rest", sa.Integer(), nullable=True),
+        sa.Column("granted_at", sa.Double(), nullable=True),
+        sa.Column("closed", sa.Integer(), nullable=False),
+        sa.Column("last_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_grant")),
+    )
+    with op.batch_alter_table("paceline_grant", schema=None) as batch_op:
+        batch_op.create_index("ix_paceline_grant_key_created_at", ["key", "created_at"], unique=False)
+
+    op.create_table(
+        "paceline_idempotency_key",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("message_id", ID, nullable=False),
+        sa.Column("digest", NAME, nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_paceline_idempotency_key")),
+    )
+    with op.batch_alter_table("paceline_idempotency_key", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_paceline_idempotency_key_created_at"), ["created_at"], unique=False)
+
+    op.create_table(
+        "paceline_installation",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", NAME, nullable=False),
+        sa.Column("digest_secret", NAME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_installation")),
+    )
+    op.create_table(
+        "paceline_key",
+        sa.Column("name", NAME, nullable=False),
+        sa.Column("fingerprint", NAME, nullable=False),
+        sa.Column("nonce", NAME, nullable=False),
+        sa.Column("closed_reason", sa.Text(), nullable=True),
+        sa.Column("closed_until", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_paceline_key")),
+        sa.UniqueConstraint("fingerprint", name=op.f("uq_paceline_key_fingerprint")),
+    )
+    op.create_table(
+        "paceline_lane",
+        sa.Column("name", NAME, nullable=False),
+        sa.Column("key", NAME, nullable=False),
+        sa.Column("limits", sa.Text(), nullable=False),
+        sa.Column("closed_reason", sa.Text(), nullable=True),
+        sa.Column("closed_until", sa.Double(), nullable=True),
+        sa.Column("refusals", sa.Integer(), nullable=False),
+        sa.Column("succeeded_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_paceline_lane")),
+    )
+    with op.batch_alter_table("paceline_lane", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_paceline_lane_key"), ["key"], unique=False)
+
+    op.create_table(
+        "paceline_message",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("stream_id", sa.Integer(), nullable=False),
+        sa.Column("status", NAME, nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("idempotency_key", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("updated_at", sa.Double(), nullable=False),
+        sa.Column("send_at", sa.Double(), nullable=True),
+        sa.Column("expires_at", sa.Double(), nullable=True),
+        sa.Column("due_at", sa.Double(), nullable=True),
+        sa.Column("account", NAME, nullable=True),
+        sa.Column("provider_message_id", sa.Text(), nullable=True),
+        sa.Column("grant_id", ID, nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("lease_until", sa.Double(), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failed_at", sa.Double(), nullable=True),
+        sa.Column("first_sent_at", sa.Double(), nullable=True),
+        sa.Column("unresolved", sa.Boolean(), nullable=False),
+        sa.Column("accepted_at", sa.Double(), nullable=True),
+        sa.Column("polls", sa.Integer(), nullable=False),
+        sa.Column("poll_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_message")),
+    )
+    with op.batch_alter_table("paceline_message", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_paceline_message_due",
+            ["due_at"],
+            unique=False,
+            postgresql_where=sa.text("status = 'queued' AND due_at IS NOT NULL"),
+            sqlite_where=sa.text("status = 'queued' AND due_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_paceline_message_expiry",
+            ["expires_at"],
+            unique=False,
+            postgresql_where=sa.text("status = 'queued' AND expires_at IS NOT NULL"),
+            sqlite_where=sa.text("status = 'queued' AND expires_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_paceline_message_lease",
+            ["lease_until"],
+            unique=False,
+            postgresql_where=sa.text("status = 'sending'"),
+            sqlite_where=sa.text("status = 'sending'"),
+        )
+        batch_op.create_index(
+            "ix_paceline_message_poll",
+            ["account", "poll_at"],
+            unique=False,
+            postgresql_where=sa.text("poll_at IS NOT NULL"),
+            sqlite_where=sa.text("poll_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_paceline_message_provider_message_id",
+            ["account", "provider_message_id"],
+            unique=False,
+            postgresql_where=sa.text("provider_message_id IS NOT NULL"),
+            sqlite_where=sa.text("provider_message_id IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_paceline_message_ready",
+            ["stream_id", "id"],
+            unique=False,
+            postgresql_where=sa.text("status = 'queued' AND due_at IS NULL"),
+            sqlite_where=sa.text("status = 'queued' AND due_at IS NULL"),
+        )
+        batch_op.create_index(
+            "ix_paceline_message_unknown",
+            ["id"],
+            unique=False,
+            postgresql_where=sa.text("status = 'unknown'"),
+            sqlite_where=sa.text("status = 'unknown'"),
+        )
+
+    op.create_table(
+        "paceline_route",
+        sa.Column("name", NAME, nullable=False),
+        sa.Column("accounts", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_paceline_route")),
+    )
+    op.create_table(
+        "paceline_stream",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("via", NAME, nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("broadcast", ID, nullable=False),
+        sa.Column("weight", sa.Double(), nullable=False),
+        sa.Column("passed", sa.Double(), nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("cancelled", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_stream")),
+    )
+    with op.batch_alter_table("paceline_stream", schema=None) as batch_op:
+        batch_op.create_index("uq_paceline_stream_line", ["via", "priority", "broadcast"], unique=True)
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("paceline_stream", schema=None) as batch_op:
+        batch_op.drop_index("uq_paceline_stream_line")
+
+    op.drop_table("paceline_stream")
+    op.drop_table("paceline_route")
+    with op.batch_alter_table("paceline_message", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_paceline_message_unknown",
+            postgresql_where=sa.text("status = 'unknown'"),
+            sqlite_where=sa.text("status = 'unknown'"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_message_ready",
+            postgresql_where=sa.text("status = 'queued' AND due_at IS NULL"),
+            sqlite_where=sa.text("status = 'queued' AND due_at IS NULL"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_message_provider_message_id",
+            postgresql_where=sa.text("provider_message_id IS NOT NULL"),
+            sqlite_where=sa.text("provider_message_id IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_message_poll",
+            postgresql_where=sa.text("poll_at IS NOT NULL"),
+            sqlite_where=sa.text("poll_at IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_message_lease",
+            postgresql_where=sa.text("status = 'sending'"),
+            sqlite_where=sa.text("status = 'sending'"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_message_expiry",
+            postgresql_where=sa.text("status = 'queued' AND expires_at IS NOT NULL"),
+            sqlite_where=sa.text("status = 'queued' AND expires_at IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_message_due",
+            postgresql_where=sa.text("status = 'queued' AND due_at IS NOT NULL"),
+            sqlite_where=sa.text("status = 'queued' AND due_at IS NOT NULL"),
+        )
+
+    op.drop_table("paceline_message")
+    with op.batch_alter_table("paceline_lane", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_paceline_lane_key"))
+
+    op.drop_table("paceline_lane")
+    op.drop_table("paceline_key")
+    op.drop_table("paceline_installation")
+    with op.batch_alter_table("paceline_idempotency_key", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_paceline_idempotency_key_created_at"))
+
+    op.drop_table("paceline_idempotency_key")
+    with op.batch_alter_table("paceline_grant", schema=None) as batch_op:
+        batch_op.drop_index("ix_paceline_grant_key_created_at")
+
+    op.drop_table("paceline_grant")
+    with op.batch_alter_table("paceline_event", schema=None) as batch_op:
+        batch_op.drop_index("ix_paceline_event_message_id")
+
+    op.drop_table("paceline_event")
+    op.drop_table("paceline_attempt")
+    op.drop_table("paceline_account")

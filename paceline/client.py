@@ -1,0 +1,212 @@
+"""`Client`: what an application calls. What it accepts is durable in the database before it returns."""
+
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from paceline import connection as connections
+from paceline import queries
+from paceline.announce import Announcer, Lanes
+from paceline.bulk import CHUNK, BulkReceipt, Taken, Work, enqueue_stream
+from paceline.door import Entry, admit
+from paceline.enqueue import Receipt, store, stream_of
+from paceline.errors import InvalidMessage
+from paceline.messages import Message, Outgoing
+from paceline.opened import Opened
+from paceline.transactions import Transaction, join
+from paceline.views import MessageView
+
+
+class Client:
+    """Enqueues messages and tells where they stand. Cheap to make, thread-safe, and opens nothing before it is used.
+
+    The addresses come from `config` (a `paceline.toml`), `database_url` and `broker_url`, else from `PACELINE_CONFIG`,
+    `PACELINE_DATABASE_URL` and `PACELINE_BROKER_URL`, else from `./paceline.toml`. A process that forks may go on with
+    the client it inherited. Every method raises `DatabaseNotReady` if the database is away, is not migrated, was
+    migrated by another version, or holds no accounts yet. A broker that is away costs nothing but the wake-up.
+    """
+
+    def __init__(
+        self,
+        config: Path | str | None = None,
+        *,
+        database_url: str | None = None,
+        broker_url: str | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._sources = (config, database_url, broker_url, environ)
+        self._lock = threading.Lock()
+        self._opened: Opened | None = None
+        self._announcer = Announcer(lambda lanes, high: self._open().wake(lanes, high))
+
+    def enqueue(
+        self,
+        message: Message,
+        *,
+        via: str,
+        idempotency_key: str | None = None,
+        priority: str = "normal",
+        send_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        metadata: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
+        session: object = None,
+    ) -> Receipt:
+        """Store one message, to be sent by the account or route `via`, and return its receipt.
+
+        `idempotency_key` (1 to 255 characters, one scope for the whole installation) makes a repetition harmless: the
+        same key with the same message and `via` answers the first one's id. `priority` is high, normal or bulk;
+        `send_at` and `expires_at` are aware datetimes; `metadata` maps strings to strings and comes back from `status`;
+        `options` are a provider's extras. A message holds at most 1 MB as JSON, attachments aside.
+
+        With `session` it is stored in the caller's own transaction, and commits or vanishes with it: a SQLAlchemy or
+        SQLModel session or connection, a psycopg 3 or sqlite3 connection, or Django's. Workers are woken after the
+        commit of a session or of Django's `atomic`; after that of a bare connection call `wake`, or let them find the
+        message within about a second.
+
+        Raises `InvalidMessage` for what an account of `via` cannot carry (`UnknownAccount` if there is no such
+        account), `IdempotencyConflict` for a key that was used for another message; nothing is stored then.
+        """
+        item = Outgoing(message, via, idempotency_key, priority, send_at, expires_at, metadata, options)
+        entry = self._admit(item)
+        if session is None:
+            stream = self._stream(entry)
+            receipt = self._open().write(lambda transaction: store(transaction, entry, stream))
+        else:
+            transaction = join(session)
+            with transaction.atomic():
+                receipt = store(transaction, entry, self._stream(entry, transaction))
+        if not receipt.replayed:
+            self._announce([entry], session)
+        return receipt
+
+    def enqueue_many(
+        self, items: Iterable[Outgoing], *, chunk: int | None = None, session: object = None
+    ) -> BulkReceipt:
+        """Store a stream of messages, of any length, in constant memory, and count what became of them.
+
+        What `enqueue` would refuse is rejected, with its index, field and reason, and the rest goes on. Every `chunk`
+        items (5,000; on SQLite at most 500, because nobody else can write meanwhile) are a transaction of their own:
+        if the process dies, enqueue the same items again, and those with idempotency keys that were stored replay.
+        With `session` everything belongs to the caller's transaction instead.
+        """
+        opened = self._open()
+        joined = None if session is None else join(session)
+        most = CHUNK[opened.dialect]
+        size = most if chunk is None else max(1, min(chunk, most) if opened.dialect == "sqlite" else chunk)
+
+        def write(work: Work) -> Taken:
+            if joined is None:
+                return opened.write(work)
+            with joined.atomic():
+                return work(joined)
+
+        return enqueue_stream(
+            items,
+            size,
+            admit=self._admit,
+            stream_of=lambda entry: self._stream(entry, joined),
+            write=write,
+            announce=lambda entries: self._announce(entries, session),
+        )
+
+    def status(
+        self,
+        id: str | None = None,  # noqa: A002  # the message's id, as everywhere
+        *,
+        idempotency_key: str | None = None,
+    ) -> MessageView:
+        """Where a message stands, with its attempts and events. Raises `MessageNotFound`."""
+        with self._open().read() as connection:
+            return queries.status(connection, id, idempotency_key)
+
+    def messages(
+        self,
+        *,
+        status: str | None = None,
+        via: str | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> list[MessageView]:
+        """The newest messages first, without their attempts and events; `after` is the id of the last one seen."""
+        with self._open().read() as connection:
+            return queries.messages(connection, status, via, since, limit, after)
+
+    def cancel(self, id: str) -> bool:  # noqa: A002  # the message's id, as everywhere
+        """Cancel a message that has not left; True if it will never be sent.
+
+        False for one that is on the wire or done. One that waits to be sent again while nothing says what became of an
+        earlier attempt ends in `unknown`: also False. Raises `MessageNotFound`.
+        """
+        return self._open().write(lambda transaction: queries.cancel(transaction, id))
+
+    def wake(self) -> None:
+        """Wake the workers for what was enqueued on bare connections whose owner has committed since."""
+        self._announcer.announce()
+
+    def close(self) -> None:
+        """Close every connection. A client that is used again opens new ones."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Opened:
+        opened = self._opened
+        if opened is None or opened.process != os.getpid():
+            opened = self._open_here(opened)
+        return opened
+
+    def _open_here(self, inherited: Opened | None) -> Opened:
+        if inherited is not None:
+            self._lock = threading.Lock()  # another thread of the parent may have held it at the fork
+            inherited.abandon()
+        with self._lock:
+            if self._opened is None or self._opened is inherited:
+                self._opened = Opened(connections.resolve(*self._sources))
+            return self._opened
+
+    def _admit(self, item: Outgoing) -> Entry:
+        if not isinstance(item, Outgoing):
+            raise InvalidMessage("item", "must be an Outgoing")
+        directories = self._open().directories
+        directory = directories.current(item.via)
+        return admit(item, directory.find(item.via), directory.secret, directories.database_now(directory))
+
+    def _stream(self, entry: Entry, joined: Transaction | None = None) -> int:
+        opened = self._open()
+        line = (entry.via.name, entry.priority)
+        streams = opened.directories.current().streams
+        known = streams.get(line)
+        if known is not None:
+            return known
+        if joined is not None and joined.dialect == "sqlite":
+            # The caller may hold SQLite's only write lock; and what it makes here may still be rolled back.
+            return stream_of(joined, *line)
+        made = streams[line] = opened.write(lambda transaction: stream_of(transaction, *line))
+        return made
+
+    def _announce(self, entries: Sequence[Entry], session: object) -> None:
+        opened = self._open()
+        now = opened.directories.database_now(opened.directories.current())
+        lanes = Lanes()
+        for entry in entries:
+            if entry.send_at is None or entry.send_at <= now:
+                lanes.add(entry.via.lanes, entry.priority == 0)
+        if session is None:
+            lanes.wake(opened.wake)
+        else:
+            self._announcer.after_commit(session, lanes)

@@ -1,0 +1,150 @@
+"""The two addresses that everything needs, the database's and the broker's, and where they come from.
+
+An explicit argument comes first, then `PACELINE_DATABASE_URL` and `PACELINE_BROKER_URL`, then the configuration file
+(`PACELINE_CONFIG`, or `paceline.toml` in the working directory), then SQLite and a private Valkey under `.paceline/`.
+How each is opened stands in `database` and `broker`; the public names of both can be had from here.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paceline import broker, database
+from paceline.broker import broker_socket, celery_transport_options, celery_url, redis_client, redis_url
+from paceline.database import engine, private_directory, read, reading, write
+from paceline.errors import ConfigurationError
+
+__all__ = [
+    "Connection",
+    "resolve",
+    "find_config",
+    "read_config",
+    "expand",
+    "engine",
+    "write",
+    "read",
+    "reading",
+    "private_directory",
+    "broker_socket",
+    "redis_url",
+    "redis_client",
+    "celery_url",
+    "celery_transport_options",
+]
+
+CONFIG_FILE = "paceline.toml"
+
+_REFERENCE = re.compile(r"\$\{([^}]*)(\}?)")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A database and a broker. `root` is the directory that relative paths and `.paceline/` are relative to.
+
+    The URLs hold passwords, so they are in no repr.
+    """
+
+    database_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    root: Path
+
+
+def resolve(
+    config: Path | str | None = None,
+    database_url: str | None = None,
+    broker_url: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Connection:
+    """The addresses in force. Relative paths are those of the configuration file's directory, else of the working one.
+
+    Raises `ConfigurationError` with a sentence for each mistake in the sections `database` and `broker` and for each
+    address that cannot be used; none quotes the address.
+    """
+    file = find_config(config, environ)
+    table = read_config(file) if file else {}
+    root = (file.absolute().parent if file else Path.cwd()).resolve()
+    problems = [f"{file}: {problem}" for section in ("database", "broker") for problem in _mistakes(section, table)]
+    urls = {"database": database.DEFAULT, "broker": broker.EMBEDDED}
+    explicit = {"database": database_url, "broker": broker_url}
+    checks = {"database": lambda url: database.checked(url, root), "broker": broker.checked}
+    for section, check in checks.items():
+        named = _named(section, explicit[section], file, table, environ)
+        if named is None:
+            continue
+        source, url, expands = named
+        try:
+            urls[section] = check(expand(url, environ) if expands else url)
+        except ValueError as error:
+            problems.append(f"{source}: {error}")
+    if problems:
+        raise ConfigurationError(problems)
+    return Connection(database.checked(urls["database"], root), urls["broker"], root)
+
+
+def find_config(config: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The configuration file in force; None if none was named and there is no `paceline.toml` here."""
+    named = config or environ.get("PACELINE_CONFIG")
+    if named:
+        return Path(named)
+    return Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The file's TOML as it stands. Raises `ConfigurationError` that says why it cannot be read."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problem = "there is no such file; `paceline init` writes one"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        problem = "must be encoded in UTF-8"
+    except tomllib.TOMLDecodeError as error:
+        problem = f"must be valid TOML: {error}"
+    raise ConfigurationError([f"{file}: {problem}"])
+
+
+def expand(text: str, environ: Mapping[str, str]) -> str:
+    """The text with each `${NAME}` replaced by that environment variable; what a variable holds is left as it is.
+
+    Raises ValueError, a sentence without its subject, if a variable is not set or a name is ill-formed.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, end = match.groups()
+        if not end or not _VARIABLE.fullmatch(name):
+            raise ValueError("must name an environment variable between ${ and }")
+        if name not in environ:
+            raise ValueError(f"reads the environment variable {name}, which is not set")
+        return environ[name]
+
+    return _REFERENCE.sub(value, text)
+
+
+def _mistakes(section: str, table: Mapping[str, Any]) -> list[str]:
+    # A misspelt `url` must not leave a producer writing to the default database.
+    settings = table.get(section, {})
+    if not isinstance(settings, dict):
+        return [f'{section}: must be a table with the key url, as in [{section}] url = "…"']
+    return [f"{section}.{key}: is not a key of this table; it has url" for key in settings if key != "url"]
+
+
+def _named(
+    section: str, explicit: str | None, file: Path | None, table: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[str, str, bool] | None:
+    """Who names the section's URL, in words, the URL, and whether `${NAME}` in it is to be expanded."""
+    variable = f"PACELINE_{section.upper()}_URL"
+    if explicit is not None:
+        return f"{section}_url", explicit, False
+    if environ.get(variable):
+        return f"the environment variable {variable}", environ[variable], False
+    settings = table.get(section)
+    if not isinstance(settings, dict) or "url" not in settings:
+        return None
+    url = settings["url"]
+    return f"{file}: {section}.url", url if isinstance(url, str) else "", True

@@ -1,0 +1,51 @@
+"""What Paceline raises: every message is one sentence that names what to change."""
+
+
+class PacelineError(Exception):
+    """The root of every error that Paceline raises on purpose."""
+
+
+class InvalidMessage(PacelineError):
+    """The message breaks a rule of the account that should carry it; nothing was stored.
+
+    `field` names what to change and `rule` what is allowed. The value itself is never part of the text.
+    """
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(f"{field}: {rule}")
+        self.field = field
+        self.rule = rule
+
+    def __reduce__(self) -> tuple[type["InvalidMessage"], tuple[str, str]]:
+        return type(self), (self.field, self.rule)
+
+
+class IdempotencyConflict(PacelineError):
+    """The idempotency key was used before for a different message; nothing was stored."""
+
+
+class UnknownAccount(InvalidMessage):
+    """`via` names neither an account nor a route of this installation."""
+
+
+class MessageNotFound(PacelineError):
+    """No message has this id or idempotency key."""
+
+
+class ConfigurationError(PacelineError):
+    """The configuration cannot be used; `problems` holds one sentence for each mistake found."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+    def __reduce__(self) -> tuple[type["ConfigurationError"], tuple[list[str]]]:
+        return type(self), (self.problems,)
+
+
+class DatabaseNotReady(PacelineError):
+    """The database is away, was never migrated, is older than this code, or was migrated by a newer one."""
+
+
+class BrokerNotReady(PacelineError):
+    """The broker is away or is of a kind that the limiter cannot use."""

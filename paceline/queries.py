@@ -1,0 +1,224 @@
+"""Reading where messages stand, and cancelling them."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    String,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal,
+    null,
+    select,
+    update,
+)
+
+from paceline import tables
+from paceline.clock import now
+from paceline.door import check_time
+from paceline.errors import InvalidMessage, MessageNotFound
+from paceline.status import LEVELS, Status
+from paceline.transactions import Transaction
+from paceline.views import OPEN, AttemptView, EventView, MessageView, moment
+from paceline.waiting import COUNTED, Shut, Situation, sentence
+
+MESSAGE = tables.columns(tables.Message)
+STREAM = tables.columns(tables.Stream)
+KEY = tables.columns(tables.IdempotencyKey)
+GRANT = tables.columns(tables.Grant)
+ATTEMPT = tables.columns(tables.Attempt)
+EVENT = tables.columns(tables.Event)
+ACCOUNT = tables.columns(tables.Account)
+ROUTE = tables.columns(tables.Route)
+LANE = tables.columns(tables.Lane)
+LANE_KEY = tables.columns(tables.Key)
+
+CLOCKS_APART = 3600.0  # seconds between a producer's clock, which ids bear, and the database's; for `since`
+
+_BASE = select(
+    MESSAGE, STREAM.c.via, STREAM.c.priority, STREAM.c.paused, STREAM.c.broadcast, now().label("now")
+).join_from(MESSAGE, STREAM, STREAM.c.id == MESSAGE.c.stream_id)
+
+
+def status(connection: Connection, id: str | None, idempotency_key: str | None) -> MessageView:  # noqa: A002
+    """One message with its attempts and events, by its id or by its idempotency key."""
+    if (id is None) == (idempotency_key is None):
+        raise TypeError("status takes an id or an idempotency_key, one of them.")
+    if idempotency_key is not None:
+        id = connection.scalar(select(KEY.c.message_id).where(KEY.c.key == idempotency_key))  # noqa: A001
+    row = connection.execute(_BASE.where(MESSAGE.c.id == id)).one_or_none() if id is not None else None
+    if row is None:
+        name = "id" if idempotency_key is None else "idempotency key"
+        raise MessageNotFound(f"No message has this {name}; it may have been purged, or enqueued elsewhere.")
+    return _view(connection, row, _attempts(connection, row), _events(connection, row.id))
+
+
+def messages(
+    connection: Connection,
+    status: str | None,
+    via: str | None,
+    since: datetime | None,
+    limit: int,
+    after: str | None,
+) -> list[MessageView]:
+    """The newest messages first, by what was asked for."""
+    query = _BASE.order_by(MESSAGE.c.id.desc()).limit(limit)
+    if status is not None:
+        query = query.where(MESSAGE.c.status == _status(status))
+    if via is not None:
+        query = query.where(STREAM.c.via == via)
+    if (start := check_time("since", since)) is not None:
+        # Ids begin with the time: the bound on them ends the walk, the other one decides.
+        query = query.where(MESSAGE.c.created_at >= start, MESSAGE.c.id >= _id_bound(start - CLOCKS_APART))
+    if after is not None:
+        query = query.where(MESSAGE.c.id < after)
+    return [_view(connection, row) for row in connection.execute(query).all()]
+
+
+def cancel(transaction: Transaction, id: str) -> bool:  # noqa: A002
+    """Cancel a message that is queued; True if it is `cancelled` now."""
+    moved = transaction.run(_CANCEL, {"the_id": id})
+    if not moved:
+        if not transaction.run(_EXISTS, {"the_id": id}):
+            raise MessageNotFound("No message has this id; it may have been purged, or enqueued elsewhere.")
+        return False
+    became, reason = moved[0]
+    transaction.run(_CANCELLED, {"the_id": id, "became": became, "why": reason})
+    return bool(became == Status.CANCELLED)
+
+
+def _status(name: str) -> str:
+    try:
+        return Status(name).value
+    except ValueError:
+        raise InvalidMessage("status", f"must be one of {', '.join(Status)}") from None
+
+
+def _id_bound(seconds: float) -> str:
+    digits = f"{max(0, int(seconds * 1000)):012x}"
+    return f"{digits[:8]}-{digits[8:]}"
+
+
+def _attempts(connection: Connection, row: "Row[Any]") -> tuple[AttemptView, ...]:
+    query = select(ATTEMPT).where(ATTEMPT.c.message_id == row.id).order_by(ATTEMPT.c.number)
+    found = connection.execute(query).all()
+    views = [
+        AttemptView(moment(item.at), item.outcome, item.http_status, item.code, item.request_id, item.duration_ms)
+        for item in found
+    ]
+    if row.status == Status.SENDING and row.attempt not in {item.number for item in found}:
+        grant = select(func.coalesce(GRANT.c.granted_at, GRANT.c.created_at)).where(GRANT.c.id == row.grant_id)
+        left_at = connection.scalar(grant) or row.updated_at
+        views.append(AttemptView(moment(left_at), OPEN, None, "", None, None))
+    return tuple(views)
+
+
+def _events(connection: Connection, id: str) -> tuple[EventView, ...]:  # noqa: A002
+    found = connection.execute(select(EVENT).where(EVENT.c.message_id == id).order_by(EVENT.c.id))
+    return tuple(
+        EventView(moment(item.at), item.source, Status(item.status) if item.status else None, item.reason)
+        for item in found
+    )
+
+
+def _view(
+    connection: Connection,
+    row: "Row[Any]",
+    attempts: tuple[AttemptView, ...] = (),
+    events: tuple[EventView, ...] = (),
+) -> MessageView:
+    return MessageView(
+        id=row.id,
+        status=Status(row.status),
+        reason=row.reason,
+        waiting_for=sentence(_situation(connection, row)),
+        via=row.via,
+        account=row.account,
+        provider_message_id=row.provider_message_id,
+        idempotency_key=row.idempotency_key,
+        priority=LEVELS[row.priority].value,
+        created_at=moment(row.created_at),
+        send_at=None if row.send_at is None else moment(row.send_at),
+        expires_at=None if row.expires_at is None else moment(row.expires_at),
+        metadata=json.loads(row.payload).get("metadata", {}),
+        attempts=attempts,
+        events=events,
+    )
+
+
+def _situation(connection: Connection, row: "Row[Any]") -> Situation:
+    queued = row.status == Status.QUEUED and (row.due_at is None or row.due_at <= row.now)
+    lanes, shut = _lanes(connection, row) if queued else ((), ())
+    return Situation(
+        now=row.now,
+        status=Status(row.status),
+        reason=row.reason,
+        due_at=row.due_at,
+        send_at=row.send_at,
+        lease_until=row.lease_until,
+        poll_at=row.poll_at,
+        paused=row.paused,
+        attempts=row.attempt,
+        ahead=_ahead(connection, row) if queued else 0,
+        lanes=lanes,
+        shut=shut,
+    )
+
+
+def _ahead(connection: Connection, row: "Row[Any]") -> int:
+    ahead = select(MESSAGE.c.id).where(
+        MESSAGE.c.stream_id == row.stream_id,
+        MESSAGE.c.status == Status.QUEUED.value,
+        MESSAGE.c.due_at.is_(None),
+        MESSAGE.c.id < row.id,
+    )
+    return connection.scalar(select(func.count()).select_from(ahead.limit(COUNTED + 1).subquery())) or 0
+
+
+def _lanes(connection: Connection, row: "Row[Any]") -> tuple[Sequence[str], Sequence[Shut]]:
+    route = connection.scalar(select(ROUTE.c.accounts).where(ROUTE.c.name == row.via))
+    accounts = [row.via] if route is None else json.loads(route)
+    query = (
+        select(
+            ACCOUNT.c.lane, LANE.c.closed_reason, LANE.c.closed_until, LANE_KEY.c.closed_reason, LANE_KEY.c.closed_until
+        )
+        .select_from(ACCOUNT.outerjoin(LANE, LANE.c.name == ACCOUNT.c.lane))
+        .outerjoin(LANE_KEY, LANE_KEY.c.name == LANE.c.key)
+        .where(ACCOUNT.c.name.in_(accounts))
+        .distinct()
+    )
+    lanes, shut = [], []
+    for name, lane_reason, lane_until, key_reason, key_until in connection.execute(query):
+        lanes.append(name)
+        for reason, until in ((key_reason, key_until), (lane_reason, lane_until)):
+            if reason is not None and (until is None or until > row.now):
+                shut.append(Shut(name, reason, until))
+                break
+    return lanes, shut
+
+
+_CANCEL = (
+    update(MESSAGE)
+    .where(MESSAGE.c.id == bindparam("the_id", type_=String()), MESSAGE.c.status == Status.QUEUED.value)
+    .values(
+        status=case((MESSAGE.c.unresolved, Status.UNKNOWN.value), else_=Status.CANCELLED.value),
+        reason=case((MESSAGE.c.unresolved, "cancelled after an attempt whose outcome is unknown"), else_="cancelled"),
+        due_at=null(),
+        updated_at=now(),
+    )
+    .returning(MESSAGE.c.status, MESSAGE.c.reason)
+)
+_EXISTS = select(MESSAGE.c.id).where(MESSAGE.c.id == bindparam("the_id", type_=String()))
+_CANCELLED = insert(EVENT).values(
+    message_id=bindparam("the_id", type_=String()),
+    at=now(),
+    source=literal("application"),
+    status=bindparam("became", type_=String()),
+    reason=bindparam("why", type_=String()),
+)

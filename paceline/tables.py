@@ -1,0 +1,229 @@
+"""The tables. All bear the prefix `paceline_` and stand in a registry of their own, so that they may share a
+database and a process with an application's own SQLModel classes.
+
+Times are Unix seconds by the database's clock. Indexes over waiting messages are partial: what has left, and what is
+not due yet, costs a claim nothing.
+"""
+
+from typing import Any, ClassVar
+
+from sqlalchemy import BigInteger, Double, Index, Integer, MetaData, String, Text, text
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+SCHEMA_VERSION = "0001"  # the newest migration this code knows
+
+naming = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+metadata = MetaData(naming_convention=naming)
+
+# Byte order: ids are compared a million times a day, and a locale's collation costs and may even change.
+Id = String(36).with_variant(String(36, collation="C"), "postgresql")
+Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only its own INTEGER
+Name = String(100).with_variant(String(100, collation="C"), "postgresql")
+
+
+class Base(SQLModel, registry=registry(metadata=metadata)):
+    """The root of our tables, apart from the application's."""
+
+    metadata: ClassVar[MetaData] = metadata
+
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where))
+
+
+class Installation(Base, table=True):
+    """One row: what names this installation in Redis, and the secret under which message digests are made."""
+
+    __tablename__ = "paceline_installation"
+
+    id: int = Field(primary_key=True)
+    name: str = Field(sa_type=Name)
+    digest_secret: str = Field(sa_type=Name)
+
+
+class Key(Base, table=True):
+    """One provider credential, to which limits belong. `nonce` is the seed that its state in Redis must bear."""
+
+    __tablename__ = "paceline_key"
+
+    name: str = Field(primary_key=True, sa_type=Name)
+    fingerprint: str = Field(sa_type=Name, unique=True)
+    nonce: str = Field(default="", sa_type=Name)
+    closed_reason: str | None = Field(default=None, sa_type=Text)
+    closed_until: float | None = Field(default=None, sa_type=Double)  # None with a reason: until an operator opens it
+
+
+class Lane(Base, table=True):
+    """One key's queue for one class of endpoint."""
+
+    __tablename__ = "paceline_lane"
+
+    name: str = Field(primary_key=True, sa_type=Name)
+    key: str = Field(sa_type=Name, index=True)
+    limits: str = Field(default="[]", sa_type=Text)
+    closed_reason: str | None = Field(default=None, sa_type=Text)
+    closed_until: float | None = Field(default=None, sa_type=Double)
+    refusals: int = 0  # consecutive refusals without a date; the next backoff grows with them
+    succeeded_at: float | None = Field(default=None, sa_type=Double)
+
+
+class Account(Base, table=True):
+    """What a producer may know of an account: its capabilities, and the lane on which its sends wait."""
+
+    __tablename__ = "paceline_account"
+
+    name: str = Field(primary_key=True, sa_type=Name)
+    provider: str = Field(sa_type=Name)
+    lane: str = Field(sa_type=Name)
+    capabilities: str = Field(sa_type=Text)
+
+
+class Route(Base, table=True):
+    """A name for an ordered list of accounts, as JSON."""
+
+    __tablename__ = "paceline_route"
+
+    name: str = Field(primary_key=True, sa_type=Name)
+    accounts: str = Field(sa_type=Text)
+
+
+class Stream(Base, table=True):
+    """Messages that wait in one line: the same `via`, priority and broadcast. Pausing one is one row.
+
+    `passed` is the stream's place in stride scheduling: the stream with the lowest goes next, and what it takes,
+    divided by its weight, is added.
+    """
+
+    __tablename__ = "paceline_stream"
+    __table_args__ = (Index("uq_paceline_stream_line", "via", "priority", "broadcast", unique=True),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    via: str = Field(sa_type=Name)
+    priority: int
+    broadcast: str = Field(default="", sa_type=Id)
+    weight: float = Field(default=1.0, sa_type=Double)
+    passed: float = Field(default=0.0, sa_type=Double)
+    paused: bool = False
+    cancelled: bool = False
+
+
+class Message(Base, table=True):
+    """One thing for one recipient. `due_at` is set while it waits for a time, and null once it may be claimed."""
+
+    __tablename__ = "paceline_message"
+    __table_args__ = (
+        _partial("ix_paceline_message_ready", "stream_id", "id", where="status = 'queued' AND due_at IS NULL"),
+        _partial("ix_paceline_message_due", "due_at", where="status = 'queued' AND due_at IS NOT NULL"),
+        _partial("ix_paceline_message_lease", "lease_until", where="status = 'sending'"),
+        _partial("ix_paceline_message_expiry", "expires_at", where="status = 'queued' AND expires_at IS NOT NULL"),
+        _partial("ix_paceline_message_poll", "account", "poll_at", where="poll_at IS NOT NULL"),
+        _partial("ix_paceline_message_unknown", "id", where="status = 'unknown'"),
+        _partial(
+            "ix_paceline_message_provider_message_id",
+            "account",
+            "provider_message_id",
+            where="provider_message_id IS NOT NULL",
+        ),
+    )
+
+    id: str = Field(primary_key=True, sa_type=Id)
+    stream_id: int
+    status: str = Field(sa_type=Name)
+    reason: str | None = Field(default=None, sa_type=Text)
+    payload: str = Field(sa_type=Text)  # JSON: the message's fields, `metadata`, `options`
+    idempotency_key: str | None = Field(default=None, sa_type=Text)
+    created_at: float = Field(sa_type=Double)
+    updated_at: float = Field(sa_type=Double)
+    send_at: float | None = Field(default=None, sa_type=Double)
+    expires_at: float | None = Field(default=None, sa_type=Double)
+    due_at: float | None = Field(default=None, sa_type=Double)
+
+    account: str | None = Field(default=None, sa_type=Name)
+    provider_message_id: str | None = Field(default=None, sa_type=Text)
+    grant_id: str | None = Field(default=None, sa_type=Id)
+    attempt: int = 0
+    lease_until: float | None = Field(default=None, sa_type=Double)
+    failures: int = 0  # what counts against the retry budget
+    failed_at: float | None = Field(default=None, sa_type=Double)
+    first_sent_at: float | None = Field(default=None, sa_type=Double)  # opens the provider's deduplication window
+    unresolved: bool = False  # an attempt of it may have been accepted
+    accepted_at: float | None = Field(default=None, sa_type=Double)
+    polls: int = 0
+    poll_at: float | None = Field(default=None, sa_type=Double)
+
+
+class IdempotencyKey(Base, table=True):
+    """A key that was used, and a keyed digest of what for. Kept for longer than the message itself."""
+
+    __tablename__ = "paceline_idempotency_key"
+
+    key: str = Field(primary_key=True, sa_type=Text)
+    message_id: str = Field(sa_type=Id)
+    digest: str = Field(sa_type=Name)
+    created_at: float = Field(sa_type=Double, index=True)
+
+
+class Grant(Base, table=True):
+    """The ledger: one row a claim, written before any of its requests leaves.
+
+    Until `granted` is set it counts in full, as now. Afterwards, of the `granted` requests, `closed` have an outcome
+    and had left by `last_at`; the others count as now until `lease_until`.
+    """
+
+    __tablename__ = "paceline_grant"
+    __table_args__ = (Index("ix_paceline_grant_key_created_at", "key", "created_at"),)
+
+    id: str = Field(primary_key=True, sa_type=Id)
+    key: str = Field(sa_type=Name)
+    lane: str = Field(sa_type=Name)
+    high: int = 0
+    rest: int = 0
+    created_at: float = Field(sa_type=Double)
+    lease_until: float = Field(sa_type=Double)
+    granted_high: int | None = None
+    granted_rest: int | None = None
+    granted_at: float | None = Field(default=None, sa_type=Double)
+    closed: int = 0
+    last_at: float | None = Field(default=None, sa_type=Double)
+
+
+class Attempt(Base, table=True):
+    """One request made for a message, written once, with its outcome; late evidence may replace an `unknown`."""
+
+    __tablename__ = "paceline_attempt"
+
+    message_id: str = Field(primary_key=True, sa_type=Id)
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    grant_id: str = Field(sa_type=Id)
+    account: str = Field(sa_type=Name)
+    at: float = Field(sa_type=Double)
+    outcome: str = Field(sa_type=Name)
+    http_status: int | None = None
+    code: str = Field(default="", sa_type=Text)
+    request_id: str | None = Field(default=None, sa_type=Text)
+    duration_ms: float = Field(default=0.0, sa_type=Double)
+
+
+class Event(Base, table=True):
+    """Something that was said about a message or to an account, in order: the truth behind notifications."""
+
+    __tablename__ = "paceline_event"
+    __table_args__ = (Index("ix_paceline_event_message_id", "message_id"),)
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Serial)
+    message_id: str | None = Field(default=None, sa_type=Id)
+    account: str | None = Field(default=None, sa_type=Name)
+    at: float = Field(sa_type=Double)
+    source: str = Field(sa_type=Name)  # response, poll, webhook, worker, operator, application
+    status: str | None = Field(default=None, sa_type=Name)
+    reason: str | None = Field(default=None, sa_type=Text)
+
+
+def columns(table: type[Base]) -> Any:
+    """The Core table behind a class, for claims and results."""
+    return metadata.tables[str(table.__tablename__)]

@@ -1,0 +1,97 @@
+"""What `status` answers: where a message stands, what was tried, and what was said about it. Never its content."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from paceline.status import Status
+
+OPEN = "open"  # the outcome of an attempt whose answer is not there yet
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One request that was made for the message. `outcome` is `open` until there is one; `code` is the provider's."""
+
+    at: datetime
+    outcome: str
+    http_status: int | None
+    code: str
+    request_id: str | None
+    duration_ms: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of `show --json`."""
+        return _json(self)
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """Something that was said about the message: by a response, a poll, a webhook, the worker, an operator or the
+    application."""
+
+    at: datetime
+    source: str
+    status: Status | None
+    reason: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of `show --json`."""
+        return _json(self)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """Where a message stands. Times are aware, in UTC.
+
+    `waiting_for` says in a sentence why it has not left or is not final, None if it is. `account` is the one that sent
+    or is sending it. Its repr holds neither metadata nor reasons, which may quote the provider.
+    """
+
+    id: str
+    status: Status
+    reason: str | None
+    waiting_for: str | None
+    via: str
+    account: str | None
+    provider_message_id: str | None
+    idempotency_key: str | None
+    priority: str
+    created_at: datetime
+    send_at: datetime | None
+    expires_at: datetime | None
+    metadata: Mapping[str, str]
+    attempts: tuple[AttemptView, ...] = ()
+    events: tuple[EventView, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"MessageView({self.id}, {self.status}, via={self.via!r})"
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of `show --json`: plain data, times in ISO 8601."""
+        return _json(self)
+
+
+def moment(seconds: float) -> datetime:
+    """Unix seconds as an aware datetime in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 in UTC, to the millisecond: `2026-03-01T09:30:00.000Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _json(view: Any) -> dict[str, Any]:
+    return {item.name: _plain(getattr(view, item.name)) for item in fields(view)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, tuple):
+        return [item.as_json() for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value) if isinstance(value, Status) else value

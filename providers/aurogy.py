@@ -1,0 +1,268 @@
+"""Aurogy: an end-to-end encrypted messenger for text, media and approved templates; JSON over HTTPS.
+
+Facts come from Aurogy's API reference, version 1.0; the section is named beside each. What the reference leaves open is
+marked "our choice". Aurogy recognises no repeated request, so a send whose answer is lost stays unknown.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from paceline.capabilities import Capabilities, Rule
+from paceline.messages import Media, Template, Text
+from paceline.status import Status
+from providers.base import (
+    Accepted,
+    Account,
+    Credential,
+    Misconfigured,
+    Option,
+    Outcome,
+    Provider,
+    Refused,
+    Report,
+    Request,
+    Response,
+    Scope,
+    Submission,
+    Throttled,
+    Unavailable,
+    Unknown,
+    retry_after,
+)
+
+CREDENTIALS = (
+    # The prefixes are the reference's ("Authentication"), the alphabet and the length of the rest are our choice.
+    Credential(
+        "api_key",
+        pattern=r"auro_(live|test)_sk_[A-Za-z0-9_]{8,128}",
+        hint="auro_live_sk_ or auro_test_sk_ and 8 to 128 letters, digits or underscores",
+        sandbox="auro_test_sk_sandbox0000",
+    ),
+    # Signs what Aurogy posts to us ("Webhooks"); limits belong to the API key alone.
+    Credential("webhook_secret", required=False, identifies_key=False, sandbox="auro_whsec_sandbox0000"),
+)
+
+# "Rate limits", per API key: the three sends share one bucket. The reference limits PUT /profile to 10 a minute and
+# is silent about GET /profile; both are in one class here, so the known limit holds for both (our choice).
+LIMITS = {
+    "send": ("100/minute",),
+    "status": ("300/minute",),
+    "conversations": ("60/minute",),
+    "profile": ("10/minute",),
+}
+
+OPTIONS = {
+    "paths.template": Option("/messages/template", "path of a template send, which the reference does not print"),
+    "paths.status": Option("/messages/{message_id}", "path of a message's status, which the reference does not print"),
+    "paths.profile": Option("/profile", "path of the business profile, which the reference prints for PUT only"),
+    "metadata.max_len": Option(256, "most characters of a metadata key, and of a value"),
+}
+
+MEDIA_TYPES = ("image/jpeg", "image/png", "video/mp4", "audio/ogg", "application/pdf")
+
+# Aurogy knows a phone number only as a hash whose encoding it does not document. Our choice is generous (hex or
+# base64url), but asks for a letter: what has none is a phone number, which Aurogy would refuse.
+RECIPIENT = Rule(
+    required=True,
+    pattern=r"auro_usr_[A-Za-z0-9]{1,119}|(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_-]{16,128}={0,2}",
+    hint="an Aurogy id such as auro_usr_8f3k29d1a7, or a phone hash of 16 to 128 letters, digits, - or _, "
+    "never the phone number itself",
+)
+
+# "Send text", "Send media", "Send template". Lowest lengths, the filename's 255, the language's grammar and the number
+# of variables are our choice.
+KINDS: Mapping[str, Mapping[str, Rule]] = {
+    "text": {
+        "to": RECIPIENT,
+        "text": Rule(required=True, min_length=1, max_length=4096),
+        "reply_to": Rule(min_length=1),
+    },
+    "media": {
+        "to": RECIPIENT,
+        "url": Rule(required=True, pattern=r"https://[^\s/?#]\S*", hint="an https:// URL"),
+        "media_type": Rule(required=True, one_of=MEDIA_TYPES),
+        "caption": Rule(max_length=1024),
+        "filename": Rule(max_length=255),
+    },
+    "template": {
+        "to": RECIPIENT,
+        "template": Rule(required=True, min_length=1),
+        "language": Rule(
+            required=True, pattern=r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", hint="a language code such as en or pt-BR"
+        ),
+        "variables": Rule(max_items=256),
+    },
+}
+
+# "Message status": a closed set, so any other word says nothing we know.
+STATUSES = {
+    "queued": Status.ACCEPTED,
+    "sent": Status.SENT,
+    "delivered": Status.DELIVERED,
+    "read": Status.READ,
+    "failed": Status.FAILED,
+}
+
+
+def capabilities(account: Account) -> Capabilities:
+    """What Aurogy carries: text, media and templates, with at most 10 entries of metadata."""
+    return Capabilities(
+        kinds=KINDS,
+        metadata=Rule(max_items=10, max_length=_option(account, "metadata.max_len")),
+        options={"reply_to": KINDS["text"]["reply_to"]},
+    )
+
+
+def build_request(account: Account, submission: Submission) -> Request:
+    """The POST that sends one message. Metadata and `reply_to` are fields of a text alone."""
+    path, fields = _send(account, submission)
+    return _request(account, "POST", path, {name: value for name, value in fields.items() if value})
+
+
+def parse_response(_account: Account, response: Response) -> Outcome:
+    """What the answer to a send means. An answer of 200 says queued, not delivered.
+
+    A 5xx other than 503 leaves the send unknown: the reference does not say that nothing was accepted.
+    """
+    if not 200 <= response.status < 300:
+        code = _code(response)
+        return _declined(response, code) or Unknown(_reason(response, code), code)
+    answer = _object(response)
+    return Accepted(_text(answer.get("id"), _ID) or None, STATUSES.get(_word(answer), Status.ACCEPTED))
+
+
+def build_poll(account: Account, provider_message_id: str) -> Request:
+    """The GET that asks for one message's status."""
+    path = str(_option(account, "paths.status"))
+    return _request(account, "GET", path.replace("{message_id}", quote(provider_message_id, safe="")))
+
+
+def parse_poll(_account: Account, response: Response) -> Report | Outcome:
+    """What the answer to a poll means. Aurogy gives no reason for `failed`, so ours is `not_delivered`."""
+    if response.status == 404:
+        return Report(None, "not_found")
+    if not 200 <= response.status < 300:
+        code = _code(response)
+        return _declined(response, code) or Unavailable(retry_after(response), code)
+    word = _word(_object(response))
+    status = STATUSES.get(word)
+    if status is None:
+        return Report(None, f"unknown_status {word}".strip())
+    return Report(status, "not_delivered" if status is Status.FAILED else "")
+
+
+def build_probe(account: Account) -> Request:
+    """The GET that shows whether the key works and changes nothing: the business profile, on limit class `profile`."""
+    return _request(account, "GET", str(_option(account, "paths.profile")))
+
+
+def _send(account: Account, submission: Submission) -> tuple[str, dict[str, Any]]:
+    message = submission.message
+    match message:
+        case Text():
+            return "/messages/text", {
+                "to": message.to,
+                "text": message.text,
+                "reply_to": message.reply_to or submission.options.get("reply_to"),
+                "metadata": dict(submission.metadata),
+            }
+        case Media():
+            return "/messages/media", {
+                "to": message.to,
+                "media_url": message.url,
+                "media_type": message.media_type,
+                "caption": message.caption,
+                "filename": message.filename,
+            }
+        case Template():
+            return str(_option(account, "paths.template")), {
+                "to": message.to,
+                "template": message.template,
+                "language": message.language,
+                "variables": dict(message.variables),
+            }
+    raise TypeError(f"Aurogy carries no {message.kind} message; check it against the account's capabilities first")
+
+
+def _request(account: Account, method: str, path: str, fields: Mapping[str, Any] | None = None) -> Request:
+    url = f"{account.base_url.rstrip('/')}/{path.lstrip('/')}"
+    headers = {"Authorization": f"Bearer {account.credentials['api_key']}", "Accept": "application/json"}
+    if fields is None:
+        return Request(method, url, headers)
+    body = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    return Request(method, url, {**headers, "Content-Type": "application/json"}, body)
+
+
+def _declined(response: Response, code: str) -> Outcome | None:
+    # "Errors". The HTTP status decides, not the copy of it in the body; 402 and 3xx are not in the table (our choice).
+    reason = _reason(response, code)
+    match response.status:
+        case 401 | 402:
+            return Misconfigured(f"{reason}: check api_key and its standing at Aurogy", code, Scope.KEY)
+        case 403:
+            return Misconfigured(f"{reason}: give api_key the permission at Aurogy", code, Scope.LANE)
+        case 429:
+            return Throttled(retry_after(response), code)
+        case 503:
+            return Unavailable(retry_after(response), code)
+        case status if 300 <= status < 400:
+            return Misconfigured(f"{reason}: a redirect, so check base_url", code, Scope.LANE)
+        case status if 400 <= status < 500:
+            return Refused(reason, code)
+    return None
+
+
+def _option(account: Account, name: str) -> Any:
+    return account.options.get(name, OPTIONS[name].default)
+
+
+# Ids begin with a letter or digit, so that none of them climbs out of the poll's path. Words hold no digits, so that
+# none of them can be a recipient: they are stored as reasons, and Aurogy's own sentences are not.
+_ID = re.compile(r"[A-Za-z0-9][!-~]{0,254}")
+_WORD = re.compile(r"[a-z][a-z_]{0,63}")
+
+
+def _reason(response: Response, code: str) -> str:
+    return code or f"http_{response.status}"
+
+
+def _code(response: Response) -> str:
+    error = _object(response).get("error")
+    return _text(error.get("code"), _WORD) if isinstance(error, dict) else ""
+
+
+def _word(answer: Mapping[str, Any]) -> str:
+    return _text(answer.get("status"), _WORD)
+
+
+def _text(value: object, allowed: re.Pattern[str]) -> str:
+    return value if isinstance(value, str) and allowed.fullmatch(value) else ""
+
+
+def _object(response: Response) -> dict[str, Any]:
+    """The JSON object that an answer holds; an empty one for whatever else it holds."""
+    try:
+        answer = json.loads(response.body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+PROVIDER = Provider(
+    name="aurogy",
+    base_url="https://api.aurogy.com/v1",
+    credentials=CREDENTIALS,
+    limits=LIMITS,
+    capabilities=capabilities,
+    build_request=build_request,
+    parse_response=parse_response,
+    poll_class="status",
+    build_poll=build_poll,
+    parse_poll=parse_poll,
+    options=OPTIONS,
+    connect_timeout=5.0,
+    timeout=35.0,
+)

@@ -1,0 +1,219 @@
+"""What a provider is: a frozen record of pure functions, and the values that pass between it and the worker.
+
+A provider does no I/O and reads neither clock nor settings: it turns a message into a request and an answer into an
+outcome. Outcomes are values; each says what the worker may do next.
+"""
+
+import email.utils
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from enum import StrEnum
+from typing import Any
+
+from paceline.capabilities import Capabilities
+from paceline.messages import Message
+from paceline.status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a provider may know of an account. The credentials are in no repr."""
+
+    name: str
+    base_url: str
+    credentials: Mapping[str, str] = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One message, about to be sent by an account. `id` is the message's own id, the same for every attempt."""
+
+    id: str
+    message: Message
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, ready to be sent. Its headers and body are in no repr."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer that was read to its end. Header names are in lower case; `received_at` is Unix seconds, our clock."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    received_at: float
+
+
+class Scope(StrEnum):
+    """How far a refusal reaches."""
+
+    MESSAGE = "message"
+    LANE = "lane"
+    KEY = "key"
+    ADDRESS = "address"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the message, and perhaps says how far it is already."""
+
+    provider_message_id: str | None = None
+    status: Status = Status.ACCEPTED
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The provider will never take this message."""
+
+    reason: str
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Over a limit; nothing was accepted. `retry_after` in seconds if the provider named a time."""
+
+    retry_after: float | None = None
+    code: str = ""
+    scope: Scope = Scope.LANE
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The provider is down for now; nothing was accepted. `retry_after` in seconds if it named a time."""
+
+    retry_after: float | None = None
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The request left and nothing says whether it was accepted."""
+
+    reason: str
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Not a byte of the request left."""
+
+    reason: str
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Misconfigured:
+    """An operator must act; nothing was accepted, and the messages wait."""
+
+    reason: str
+    code: str = ""
+    scope: Scope = Scope.KEY
+
+
+Outcome = Accepted | Refused | Throttled | Unavailable | Unknown | NotSent | Misconfigured
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a provider says about a message it accepted earlier; `status` None if it says nothing we know."""
+
+    status: Status | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What a provider's headers say is left of a limit of `window` seconds, and in how many seconds it resets."""
+
+    window: float
+    left: int
+    reset_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A configuration field that identifies an account at its provider.
+
+    `identifies_key`: accounts which agree in all of these share the provider's limits. `pattern` is matched in full and
+    `hint` says it in words.
+    """
+
+    name: str
+    required: bool = True
+    secret: bool = True
+    identifies_key: bool = True
+    pattern: str | None = None
+    hint: str = ""
+    sandbox: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A field of `[accounts.NAME.options]`: its default, which fixes its type, and what it means."""
+
+    default: str | int | float | bool
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider, whole: its facts as data and its behaviour as pure functions."""
+
+    name: str
+    base_url: str
+    credentials: tuple[Credential, ...]
+    limits: Mapping[str, tuple[str, ...]]
+    capabilities: Callable[[Account], Capabilities]
+    build_request: Callable[[Account, Submission], Request]
+    parse_response: Callable[[Account, Response], Outcome]
+    send_class: str = "send"
+    poll_class: str | None = None
+    build_poll: Callable[[Account, str], Request] | None = None
+    parse_poll: Callable[[Account, Response], Report | Outcome] | None = None
+    remaining: Callable[[Account, Response], Remaining | None] = lambda _account, _response: None
+    options: Mapping[str, Option] = field(default_factory=dict)
+    connect_timeout: float = 5.0
+    timeout: float = 35.0
+    deduplicates_for: float = 0.0  # seconds from the first send in which a repeat is recognised; 0: it never is
+
+
+LONGEST_WAIT = 366 * 86_400.0  # seconds
+
+
+def retry_after(response: Response) -> float | None:
+    """Seconds to wait by the Retry-After header, as delta-seconds or HTTP-date (RFC 9110, section 10.2.3).
+
+    A date is read against the answer's own Date, so that no two clocks are compared; None if absent or unreadable.
+    Never more than `LONGEST_WAIT`, so that whatever a provider writes can be added to a time.
+    """
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), LONGEST_WAIT)
+    until = _http_date(value)
+    if until is None:
+        return None
+    now = _http_date(response.headers.get("date", ""))
+    return min(max(0.0, until - (response.received_at if now is None else now)), LONGEST_WAIT)
+
+
+def _http_date(value: str) -> float | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+        # An HTTP-date is in GMT even where it does not say so (RFC 9110, section 5.6.7): never in our own zone.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,128 @@
+"""The sandbox: all providers behind one listener, on the running event loop."""
+
+import asyncio
+import signal
+import ssl
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+from sandbox.clock import Clock
+from sandbox.control import control
+from sandbox.front import serve
+from sandbox.journal import Journal
+from sandbox.ledger import Ledger
+from sandbox.listener import Listener
+from sandbox.registry import make_provider
+from sandbox.settings import Settings
+
+BACKLOG = 4096  # connections waiting to be accepted
+STOPPING = 0.1  # seconds for answers under way when the sandbox stops
+
+
+class Sandbox:
+    """The providers with their state. All of it belongs to one event loop's thread."""
+
+    def __init__(self, settings: Settings, ledger_file: Path | None = None) -> None:
+        """Takes over what the ledger file holds.
+
+        Raises:
+            OSError: the ledger file cannot be opened.
+            ValueError: it is not a ledger file.
+        """
+        self.clock = Clock()
+        self._keepalive = settings.keepalive
+        self._journal = Journal(ledger_file)
+        self.providers = {
+            name: make_provider(name, own, Ledger(name, self._journal), self.clock, settings.seed)
+            for name, own in settings.providers.items()
+        }
+        records = list(self._journal.replay())
+        for name, provider in self.providers.items():
+            provider.ledger.restore(record for record in records if record["provider"] == name)
+            provider.restore(provider.ledger.entries())
+        self._listener: Listener | None = None
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
+        """Listens, and returns the address it is bound to.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        self._listener = Listener(self._handle, self._refuses, self._keepalive)
+        self._server = await asyncio.get_running_loop().create_server(
+            self._listener, host, port, ssl=tls, backlog=BACKLOG
+        )
+        for provider in self.providers.values():
+            provider.start()
+        bound = self._server.sockets[0].getsockname()
+        return bound[0], bound[1]
+
+    async def stop(self) -> None:
+        """Listens no more, breaks off what is under way, and closes the ledger's file."""
+        if self._server is not None:
+            self._server.close()
+        if self._listener is not None:
+            await self._listener.shutdown(STOPPING)
+        for provider in self.providers.values():
+            await provider.stop()
+        self._journal.close()
+
+    def _refuses(self) -> bool:
+        return any(provider.faults.connection() for provider in self.providers.values())
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        _, first, *rest = request.path.split("/", 2)
+        if first == "_control":
+            segments = rest[0].strip("/").split("/") if rest and rest[0].strip("/") else []
+            return await control(request, segments, self)
+        provider = self.providers.get(first)
+        if provider is None:
+            names = ", ".join(f"/{name}" for name in self.providers)
+            return web.json_response({"error": f"Nothing is served here: providers are below {names}."}, status=404)
+        return await serve(request, provider, "/" + "".join(rest), self.clock)
+
+
+def url_of(host: str, port: int, tls: bool) -> str:
+    """The address as a client writes it."""
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def tls_context(certfile: Path, keyfile: Path | None) -> ssl.SSLContext:
+    """A server's TLS context; raises `OSError` (`ssl.SSLError` among them) if the files are no use."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certfile, keyfile)
+    return context
+
+
+def run(
+    settings: Settings,
+    host: str,
+    port: int,
+    *,
+    ledger_file: Path | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """Serves until SIGTERM or SIGINT, printing one line once it listens.
+
+    Raises:
+        OSError: the address or the ledger's file cannot be had.
+        ValueError: the ledger's file is not one.
+    """
+    sandbox = Sandbox(settings, ledger_file)
+    asyncio.run(_serve_until_told(sandbox, host, port, tls))
+
+
+async def _serve_until_told(sandbox: Sandbox, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    try:
+        bound = await sandbox.start(host, port, tls)
+        sys.stdout.write(f"sandbox listening on {url_of(*bound, tls is not None)}\n")
+        sys.stdout.flush()
+        await told.wait()
+    finally:
+        await sandbox.stop()

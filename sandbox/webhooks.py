@@ -1,0 +1,202 @@
+"""Sending events to the receiver's URL: signed, a few at a time, retried by a ladder, and spoilt on request."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import aiohttp
+from pydantic import Field
+
+from sandbox.clock import Clock
+from sandbox.fault_board import FaultBoard
+from sandbox.faults import WebhookDelay, WebhookDrop, WebhookDuplicate, WebhookReorder, WebhookSignature
+from sandbox.model import Model
+from sandbox.schedule import Schedule
+
+SHOWN = 10_000  # attempts kept for inspection; the counts are of all
+
+_EVENT_FAULTS = (WebhookDrop, WebhookDelay, WebhookDuplicate, WebhookReorder)
+
+
+class WebhookSettings(Model):
+    """Where events go, and what happens when they are not acknowledged. Durations in seconds."""
+
+    url: str | None = Field(default=None, pattern=r"^https?://")  # None: no events
+    secret: str = "sandbox_webhook_secret"  # noqa: S105 (a default to read in documentation, guarding nothing)
+    timeout: Annotated[float, Field(gt=0)] = 5.0
+    retry_delays: tuple[Annotated[float, Field(ge=0)], ...] = (10.0, 60.0, 300.0)  # each after the failure before it
+    ack_statuses: tuple[int, ...] = ()  # empty: any 2xx
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event, ready to send. `url` is its own where the provider's API takes one for each message."""
+
+    name: str
+    body: bytes
+    recipient: str = ""
+    message_id: str = ""
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is known of one attempt. `answer` is the HTTP status, or the name of what went wrong."""
+
+    at: float  # Unix seconds, when it ended
+    event: str
+    message_id: str
+    attempt: int  # from 1
+    answer: int | str
+    outcome: str  # "acknowledged", "retried" or "dropped"
+    forged: bool  # signed with a wrong secret on purpose
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    event: Event
+    attempt: int = 1
+
+
+Signer = Callable[[Event, str, int], dict[str, str]]  # (event, secret, attempt) → all headers of the request
+
+
+class WebhookSender:
+    """The events of one provider. All its methods belong to the event loop's thread."""
+
+    def __init__(self, settings: WebhookSettings, sign: Signer, faults: FaultBoard, clock: Clock) -> None:
+        self.settings = settings
+        self._sign = sign
+        self._faults = faults
+        self._clock = clock
+        self._later: Schedule[_Sending] = Schedule(clock, lambda sending, _: self._queue(sending))
+        self._held: deque[tuple[float, Event]] = deque()
+        self._release: Schedule[Event] = Schedule(clock, lambda event, _: self._let_go(event))
+        self._ready: deque[_Sending] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._session: aiohttp.ClientSession | None = None
+        self.attempts: deque[Attempt] = deque(maxlen=SHOWN)
+        self.counts: Counter[str] = Counter()
+
+    def start(self) -> None:
+        """Begins to send, on the running event loop."""
+        connector = aiohttp.TCPConnector(limit=0)
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        self._later.start()
+        self._release.start()
+        self._call_workers()
+
+    async def stop(self) -> None:
+        """Drops what waits and what is under way."""
+        self._later.stop()
+        self._release.stop()
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def clear(self) -> None:
+        """Forgets all events and attempts."""
+        self._later.clear()
+        self._release.clear()
+        self._held.clear()
+        self._ready.clear()
+        self.attempts.clear()
+        self.counts.clear()
+
+    def send(self, event: Event) -> None:
+        """Has the event delivered, unless there is nowhere to deliver it."""
+        if (event.url or self.settings.url) is None:
+            return
+        self.counts["events"] += 1
+        match self._faults.webhook(_EVENT_FAULTS, event.name, event.recipient):
+            case None:
+                self._queue(_Sending(event))
+            case WebhookDrop():
+                self.counts["lost"] += 1
+            case WebhookDelay(seconds=seconds):
+                self._later.add(self._clock.now() + seconds, _Sending(event))
+            case WebhookDuplicate(copies=copies):
+                for _ in range(copies):
+                    self._queue(_Sending(event))
+            case WebhookReorder(hold=hold):
+                self._held.append((self._clock.now(), event))
+                self._release.add(self._clock.now() + hold, event)
+
+    def summary(self) -> dict[str, int]:
+        """Events, attempts by outcome, and what is still waiting."""
+        waiting = len(self._ready) + len(self._later) + len(self._held)
+        return (
+            {"events": 0, "acknowledged": 0, "retried": 0, "dropped": 0, "lost": 0} | self.counts | {"waiting": waiting}
+        )
+
+    def _queue(self, sending: _Sending) -> None:
+        self._ready.append(sending)
+        self._call_workers()
+
+    def _call_workers(self) -> None:
+        if self._session is not None and self._ready and len(self._workers) < self.settings.concurrency:
+            worker = asyncio.get_running_loop().create_task(self._work(self._session))
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    async def _work(self, session: aiohttp.ClientSession) -> None:
+        while self._ready:
+            await self._attempt(session, self._ready.popleft())
+
+    async def _attempt(self, session: aiohttp.ClientSession, sending: _Sending) -> None:
+        event, settings = sending.event, self.settings
+        url = event.url or settings.url
+        if url is None:
+            return  # switched off meanwhile
+        forged = self._faults.webhook((WebhookSignature,), event.name, event.recipient) is not None
+        secret = settings.secret + "_forged" if forged else settings.secret
+        headers = self._sign(event, secret, sending.attempt)
+        answer = await _post(session, url, event.body, headers, aiohttp.ClientTimeout(total=settings.timeout))
+        outcome = self._judge(sending, answer)
+        self.counts[outcome] += 1
+        now = self._clock.now()
+        self.attempts.append(Attempt(now, event.name, event.message_id, sending.attempt, answer, outcome, forged))
+        self._let_go_of_siblings(event)
+
+    def _judge(self, sending: _Sending, answer: int | str) -> str:
+        settings = self.settings
+        if answer in settings.ack_statuses or (not settings.ack_statuses and isinstance(answer, int) and answer < 300):
+            return "acknowledged"
+        if sending.attempt > len(settings.retry_delays):
+            return "dropped"
+        again = self._clock.now() + settings.retry_delays[sending.attempt - 1]
+        self._later.add(again, _Sending(sending.event, sending.attempt + 1))
+        return "retried"
+
+    def _let_go_of_siblings(self, sent: Event) -> None:
+        for _, event in tuple(self._held):
+            if event is not sent and event.message_id == sent.message_id:
+                self._let_go(event)
+
+    def _let_go(self, event: Event) -> None:
+        for entry in self._held:
+            if entry[1] is event:
+                self._held.remove(entry)
+                self._queue(_Sending(event))
+                return
+
+
+async def _post(
+    session: aiohttp.ClientSession, url: str, body: bytes, headers: dict[str, str], limit: aiohttp.ClientTimeout
+) -> int | str:
+    try:
+        async with session.post(url, data=body, headers=headers, timeout=limit, allow_redirects=False) as response:
+            await response.read()
+            return response.status
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        return type(error).__name__

@@ -1,0 +1,200 @@
+"""A plain client, a client of raw sockets and a webhook receiver, none of them ours, to look at the sandbox from outside."""
+
+import http.client
+import http.server
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+KEY = "auro_live_sk_sandbox_01"
+ANA = "auro_usr_5m2q70x1ck"
+WAIT = 10.0  # seconds for anything that should happen at once
+
+
+@dataclass
+class Answered:
+    """An answer, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """Of Aurogy's error body."""
+        error = self.json["error"]
+        assert set(error) == {"code", "message", "status"}
+        assert error["status"] == self.status
+        return str(error["code"])
+
+
+def ask(
+    url: str, method: str, path: str, data: object = None, *, key: str = KEY, headers: Mapping[str, str] | None = None
+) -> Answered:
+    """One request on a connection of its own; `data` is sent as JSON unless it is bytes."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=WAIT)
+    given = {"Authorization": f"Bearer {key}"} if key else {}
+    body = data if isinstance(data, bytes) else None if data is None else json.dumps(data).encode()
+    if body is not None:
+        given["Content-Type"] = "application/json"
+    try:
+        connection.request(method, parts.path + path, body, given | dict(headers or {}))
+        response = connection.getresponse()
+        return Answered(response.status, dict(response.headers), response.read())
+    finally:
+        connection.close()
+
+
+def text(to: str = ANA, **more: Any) -> dict[str, Any]:
+    """The body of a text message."""
+    return {"to": to, "text": "Parcel 7719 leaves the depot today.", **more}
+
+
+@dataclass
+class Raw:
+    """What came over a socket, and how it ended: "closed", "reset" or "open" (nothing more within the patience)."""
+
+    received: bytes
+    end: str
+    seconds: float
+
+    @property
+    def status(self) -> int:
+        return int(self.received.split(b" ", 2)[1])
+
+    @property
+    def head(self) -> str:
+        return self.received.partition(b"\r\n\r\n")[0].decode()
+
+    @property
+    def body(self) -> bytes:
+        return self.received.partition(b"\r\n\r\n")[2]
+
+
+def request_bytes(path: str = "/aurogy/v1/messages/text", data: object = None, *, method: str = "POST") -> bytes:
+    """A request as it goes over the wire."""
+    body = json.dumps(text() if data is None else data).encode()
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: sandbox\r\nAuthorization: Bearer {KEY}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def exchange(url: str, request: bytes | None = None, patience: float = 0.5) -> Raw:
+    """Sends bytes on a fresh connection, and listens until it ends or is quiet for `patience` seconds."""
+    parts = urlsplit(url)
+    received, started = b"", time.monotonic()
+    with socket.create_connection((parts.hostname, parts.port), timeout=WAIT) as connection:
+        connection.settimeout(patience)
+        try:
+            connection.sendall(request_bytes() if request is None else request)
+            while piece := connection.recv(65536):
+                received += piece
+            end = "closed"
+        except TimeoutError:
+            end = "open"
+        except (ConnectionResetError, BrokenPipeError):
+            end = "reset"
+    return Raw(received, end, time.monotonic() - started)
+
+
+@dataclass
+class Hook:
+    """One webhook that arrived."""
+
+    at: float
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def event(self) -> str:
+        return str(self.json["event"])
+
+
+@dataclass
+class Receiver:
+    """A real HTTP server that collects webhooks. `answers` are statuses given in turn, then 200; None: no answer."""
+
+    url: str = ""
+    hooks: list[Hook] = field(default_factory=list)
+    answers: list[int | None] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def take(self, hook: Hook) -> int:
+        with self._changed:
+            self.hooks.append(hook)
+            self._changed.notify_all()
+            status = self.answers.pop(0) if self.answers else 200
+        if status is None:
+            self._ended.wait(WAIT)
+        return status or 200
+
+    def wait_for(self, count: int) -> list[Hook]:
+        """The hooks, once there are `count`."""
+        return self.wait_until(lambda hooks: len(hooks) >= count)
+
+    def wait_until(self, condition: Callable[[list[Hook]], bool]) -> list[Hook]:
+        """The hooks, once they meet the condition."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: condition(self.hooks), WAIT), f"only {len(self.hooks)} webhooks came"
+            return list(self.hooks)
+
+    def end(self) -> None:
+        self._ended.set()
+
+
+@contextmanager
+def receiver() -> Iterator[Receiver]:
+    """Serves a `Receiver` on a free port."""
+    kept = Receiver()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status = kept.take(Hook(time.time(), dict(self.headers), body))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    kept.url = f"http://127.0.0.1:{server.server_address[1]}/hooks/aurogy-main"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield kept
+    finally:
+        kept.end()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Looks again every 5 ms until the condition holds; fails after ten seconds."""
+    deadline = time.monotonic() + WAIT
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, f"it never came to pass that {what}"
+        pause.wait(0.005)

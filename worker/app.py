@@ -1,0 +1,142 @@
+"""The Celery application and the composition root: `python -m celery -A worker.app worker|beat|flower`.
+
+Reads the configuration, once; everything else is given values.
+"""
+
+import functools
+import os
+import sys
+from typing import Any
+
+from celery import Celery, signals
+
+from config.celery import celery_settings, forget_environment
+from config.logging import configure
+from config.settings import Settings, load
+from paceline import Client, wire
+from paceline.broker import redis_client
+from paceline.connection import celery_url
+from paceline.database import engine
+from paceline.errors import PacelineError
+from worker import schema
+from worker.flower import MessageRows
+from worker.limits import UnsuitableServer, check_server
+from worker.service import Service
+from worker.topology import Sender, Topology, build
+
+TASKS = ("tasks.pump", "tasks.tick", "tasks.sweep", "tasks.enqueue")
+
+
+def topology_of(settings: Settings) -> Topology:
+    """The lanes and senders that these settings describe."""
+    key_of = {name: key.name for key in settings.keys.values() for name in key.accounts}
+    senders = [
+        Sender(
+            account=each.account,
+            provider=each.provider,
+            capabilities=each.capabilities,
+            key=key_of[each.name],
+            fingerprint=each.key_fingerprint,
+            timeout=each.timeout,
+            on_unknown=each.on_unknown,
+            retry_schedule=each.retry_schedule,
+            poll_schedule=each.poll_schedule,
+            give_up_after=each.give_up_after,
+        )
+        for each in settings.accounts.values()
+    ]
+    return build(
+        senders,
+        limits={key.name: key.limits for key in settings.keys.values()},
+        reserves={key.name: key.reserve for key in settings.keys.values()},
+        routes=settings.routes,
+        guard=settings.limiter.guard,
+    )
+
+
+def make_app(settings: Settings, installation: str) -> Celery:
+    """The Celery application of an installation."""
+    made = Celery("paceline", broker=celery_url(settings.connection), include=TASKS)
+    made.conf.update(celery_settings(settings, installation))
+    return made
+
+
+def make_service(settings: Settings, installation: str, celery: Celery, hostname: str) -> Service:
+    """What one worker process runs with."""
+    topology = topology_of(settings)
+    opened = engine(settings.connection)
+    schema.publish(opened, topology)
+    redis = redis_client(settings.connection)
+    check_server(redis)
+    return Service(
+        opened,
+        redis,
+        installation,
+        topology,
+        client=client_of(settings),
+        in_flight=settings.worker.in_flight,
+        wake=functools.partial(_wake, celery, installation),
+        rows=MessageRows(celery, hostname, settings.flower.rows_per_second),
+    )
+
+
+def client_of(settings: Settings) -> Client:
+    """A producer's client on the same database and broker."""
+    at = settings.connection
+    return Client(settings.file, database_url=at.database_url, broker_url=at.broker_url)
+
+
+def service() -> Service:
+    """This process' service, made when its worker starts."""
+    if _running is None:
+        raise RuntimeError("tasks run in a Celery worker; start one with `paceline worker`")
+    return _running
+
+
+def _wake(celery: Celery, installation: str) -> None:
+    celery.send_task(wire.PUMP, queue=wire.pump_queue(installation), ignore_result=True, retry=False)
+
+
+_running: Service | None = None
+
+
+def _composed() -> tuple[Settings, str, Celery]:
+    forget_environment(os.environ)
+    settings = load(sandbox=bool(os.environ.get("PACELINE_SANDBOX")))
+    configure()
+    opened = engine(settings.connection)
+    try:
+        name = schema.installation(opened)
+    finally:
+        opened.dispose()
+    return settings, name, make_app(settings, name)
+
+
+try:
+    settings, installation, app = _composed()
+except PacelineError as error:
+    sys.exit(f"{error}")
+
+
+@signals.worker_init.connect
+def _start(sender: Any = None, **_: Any) -> None:
+    """Make the service; and none of Celery's chatter between workers, also for a plain `celery worker`."""
+    global _running
+    sender.options.update(without_gossip=True, without_mingle=True)
+    try:
+        _running = make_service(settings, installation, app, sender.hostname)
+    except (PacelineError, UnsuitableServer) as error:
+        sys.exit(f"{error}")
+
+
+@signals.worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    """Claim nothing more: Celery waits for the slices, and they for what is on the wire."""
+    if _running is not None:
+        _running.pump.stop()
+
+
+@signals.worker_shutdown.connect
+def _stop(**_: Any) -> None:
+    if _running is not None:
+        _running.close()

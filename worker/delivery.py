@@ -1,0 +1,221 @@
+"""One message's way over the wire: from a claimed row to a guarded request, and from its answer to what is recorded."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from paceline.errors import PacelineError
+from paceline.messages import from_json
+from paceline.status import FINAL, Status
+from providers.base import (
+    Accepted,
+    Misconfigured,
+    NotSent,
+    Outcome,
+    Refused,
+    Report,
+    Request,
+    Response,
+    Submission,
+    Throttled,
+    Unavailable,
+    Unknown,
+)
+from worker.retry import Closure, Decision, Standing, decide, next_poll
+from worker.topology import Lane, Sender, Work
+from worker.transport import Answer, Exchange, Guard
+from worker.work import Claimed, PollResult, Result
+
+LONGEST_TEXT = 200  # characters of a code, a reason or a request id that are kept
+
+OUTCOMES = {
+    Accepted: "accepted",
+    Refused: "refused",
+    Throttled: "throttled",
+    Unavailable: "unavailable",
+    Unknown: "unknown",
+    NotSent: "not_sent",
+    Misconfigured: "misconfigured",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed message on its way: what an answer must be read against."""
+
+    grant_id: str
+    lane: Lane
+    sender: Sender
+    message: Claimed
+    claimed_at: float  # monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer means: the row to write, what closes, and whether the lane has shown that it works."""
+
+    record: Result | PollResult
+    closure: Closure | None = None
+    worked: bool = False
+    outcome: str = ""
+
+
+def build(delivery: Delivery) -> Request:
+    """The request for a message, or for a question about one. Raises whatever a poisoned row makes the provider raise."""
+    provider, account = delivery.sender.provider, delivery.sender.account
+    if delivery.lane.work is Work.POLL:
+        assert provider.build_poll is not None
+        return provider.build_poll(account, delivery.message.provider_message_id or "")
+    payload = json.loads(delivery.message.payload)
+    metadata, options = payload.pop("metadata", {}), payload.pop("options", {})
+    return provider.build_request(account, Submission(delivery.message.id, from_json(payload), metadata, options))
+
+
+def exchange(delivery: Delivery, request: Request, guard: Guard) -> Exchange:
+    """The request with all that the transport must know."""
+    provider = delivery.sender.provider
+    return Exchange(request, guard, delivery.sender.timeout, provider.connect_timeout, delivery)
+
+
+def read(answer: Answer, *, recovered: bool, refusals: Callable[[float | None], int]) -> Verdict:
+    """What an answer means for its message and its lane.
+
+    `recovered`: another message got through since this one was claimed. `refusals`: how many in a row the lane has
+    had, counting one of a request that left at the given instant.
+    """
+    delivery: Delivery = answer.exchange.token
+    if delivery.lane.work is Work.POLL:
+        return _read_poll(delivery, answer, refusals)
+    if not answer.sent and answer.exchange.guard.withheld is not None:
+        return Verdict(put_back(delivery, answer.exchange.guard.withheld, granted=True))
+    outcome = _outcome(answer)
+    return _verdict(delivery, answer, outcome, recovered or delivery.message.recovered, refusals)
+
+
+def put_back(delivery: Delivery, reason: str | None, *, granted: bool) -> Result | PollResult:
+    """The record of a message (or question) that was claimed and did not leave: its place is restored, nothing counts."""
+    message = delivery.message
+    if delivery.lane.work is Work.POLL:
+        return PollResult(message.id, delivery.grant_id, message.polls, poll_in=0.0, granted=granted, counted=False)
+    return Result(
+        id=message.id,
+        grant_id=delivery.grant_id,
+        attempt=message.attempt,
+        status=str(Status.QUEUED),
+        reason=reason,
+        granted=granted,
+        left=False,
+        account=delivery.sender.name,
+        unresolved=message.unresolved,
+    )
+
+
+def settled(delivery: Delivery, status: Status, reason: str, *, granted: bool) -> Result:
+    """The record of a message that ends without a request: expired, or a row that no request can be made of."""
+    status = Status.UNKNOWN if delivery.message.unresolved else status
+    record = put_back(delivery, reason, granted=granted)
+    assert isinstance(record, Result)
+    return Result(**{**{name: getattr(record, name) for name in record.__slots__}, "status": str(status)})
+
+
+def given_up(delivery: Delivery) -> PollResult:
+    """The record of an accepted message about which nothing more was heard in time: final, and not a failure."""
+    message = delivery.message
+    return PollResult(message.id, delivery.grant_id, message.polls, reason="no_report", granted=False)
+
+
+def _outcome(answer: Answer) -> Outcome:
+    delivery: Delivery = answer.exchange.token
+    if not answer.sent:
+        return NotSent("not connected", answer.error)
+    if answer.response is None:
+        return Unknown("no answer", answer.error)
+    try:
+        return delivery.sender.provider.parse_response(delivery.sender.account, answer.response)
+    except Exception as bug:  # one answer that cannot be read must not stop the others
+        return Unknown(f"unreadable answer ({type(bug).__name__})")
+
+
+def _verdict(
+    delivery: Delivery, answer: Answer, outcome: Outcome, recovered: bool, refusals: Callable[[float | None], int]
+) -> Verdict:
+    message, passed_at = delivery.message, answer.exchange.guard.passed_at
+    standing = Standing(
+        failures=message.failures,
+        unresolved=message.unresolved,
+        first_sent_age=message.first_sent_age,
+        lane_recovered=recovered,
+        refusals=refusals(passed_at),
+        expires_in=message.expires_in,
+    )
+    decision = decide(outcome, delivery.sender, standing)
+    record = Result(
+        id=message.id,
+        grant_id=delivery.grant_id,
+        attempt=message.attempt,
+        status=str(decision.status),
+        reason=_text(decision.reason),
+        left=answer.sent,
+        account=delivery.sender.name,
+        due_in=decision.due_in,
+        counts=decision.counts,
+        failed=isinstance(outcome, Unavailable | NotSent),
+        unresolved=decision.unresolved,
+        poll_in=decision.poll_in,
+        provider_message_id=_text(decision.provider_message_id),
+        outcome=OUTCOMES[type(outcome)],
+        http_status=answer.response.status if answer.response else None,
+        code=_text(getattr(outcome, "code", "")) or "",
+        request_id=_request_id(answer.response),
+        duration_ms=round(answer.duration * 1000, 1),
+        sent_age=0.0 if passed_at is None else time.monotonic() - passed_at,
+    )
+    return Verdict(record, decision.closure, isinstance(outcome, Accepted | Refused), OUTCOMES[type(outcome)])
+
+
+def _read_poll(delivery: Delivery, answer: Answer, refusals: Callable[[float | None], int]) -> Verdict:
+    provider, account, message = delivery.sender.provider, delivery.sender.account, delivery.message
+    passed_at = answer.exchange.guard.passed_at
+    if not answer.sent and answer.exchange.guard.withheld is not None:
+        return Verdict(put_back(delivery, None, granted=True))
+    found: Report | Outcome
+    if answer.response is None:
+        found = Unavailable(None, answer.error) if answer.sent else NotSent("not connected", answer.error)
+    else:
+        assert provider.parse_poll is not None
+        try:
+            found = provider.parse_poll(account, answer.response)
+        except Exception:  # one answer that cannot be read must not stop the others
+            found = Report(None)
+    age = 0.0 if passed_at is None else time.monotonic() - passed_at
+    if isinstance(found, Report):
+        over = found.status is not None and found.status in FINAL
+        poll_in = None if over else next_poll(delivery.sender, message.polls + 1)
+        status = None if found.status is None else str(found.status)
+        record = PollResult(
+            message.id, delivery.grant_id, message.polls, status, _text(found.reason) or None, poll_in, sent_age=age
+        )
+        return Verdict(record, worked=True, outcome="reported")
+    standing = Standing(refusals=refusals(passed_at))
+    decision: Decision = decide(found, delivery.sender, standing)
+    wait = next_poll(delivery.sender, max(1, message.polls))
+    record = PollResult(message.id, delivery.grant_id, message.polls, poll_in=wait, sent_age=age, counted=False)
+    return Verdict(record, decision.closure, outcome=OUTCOMES[type(found)])
+
+
+def _request_id(response: Response | None) -> str | None:
+    return _text(response.headers.get("x-request-id")) if response else None
+
+
+def _text(value: str | None) -> str | None:
+    """Fit for any column: no NUL, no lone surrogates, not too long. Providers send what they like."""
+    if value is None:
+        return None
+    return value[:LONGEST_TEXT].replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def poisoned(error: Exception) -> str:
+    """Why no request could be made of a row, without what is in it."""
+    rule = f": {error}" if isinstance(error, PacelineError) else ""
+    return f"no request can be made of it ({type(error).__name__}{rule})"

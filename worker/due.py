@@ -1,0 +1,97 @@
+"""Which lane next: the due set, a Redis sorted set of lanes by the time they may next go.
+
+It may be forgotten at any time: the tick refills it from the database. A lane that was taken is in nobody else's hands
+until it is filed again, so two slices never claim for the same opening.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from redis import Redis
+
+from paceline import wire
+
+# KEYS[1] the due set; ARGV the lanes to leave alone. Answers: lane or '', seconds to the earliest or -1, others due.
+_TAKE = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local skipped = {}
+for _, lane in ipairs(ARGV) do skipped[lane] = true end
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 64)
+local taken, others = '', 0
+for _, lane in ipairs(due) do
+  if taken == '' and not skipped[lane] then
+    taken = lane
+    redis.call('ZREM', KEYS[1], lane)
+  else
+    others = others + 1
+  end
+end
+if taken ~= '' then return {taken, '0', others} end
+local first = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+if not first[2] then return {'', '-1', others} end
+return {'', tostring(tonumber(first[2]) - now), others}
+"""
+
+# KEYS[1] the due set; ARGV: pairs of lane and seconds from now. A lane keeps the earlier of two times.
+_FILE = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+for i = 1, #ARGV, 2 do
+  redis.call('ZADD', KEYS[1], 'LT', now + tonumber(ARGV[i + 1]), ARGV[i])
+end
+return 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What the due set answered: a lane that is now ours, or the seconds until the earliest (None if it is empty)."""
+
+    lane: str | None
+    wait: float | None
+    others: bool
+
+
+class Due:
+    """The due set and the wake-up flags of one installation."""
+
+    def __init__(self, redis: Redis, installation: str) -> None:
+        self._redis = redis
+        self._key = wire.due_key(installation)
+        self._flags = (wire.wake_key(installation, high=False), wire.wake_key(installation, high=True))
+        self._take = redis.register_script(_TAKE)
+        self._file = redis.register_script(_FILE)
+
+    def take(self, skip: Collection[str] = ()) -> Next:
+        """Take the most overdue lane that is not in `skip`, out of the set."""
+        lane, wait, others = self._take(keys=[self._key], args=list(skip))
+        seconds = float(wait)
+        return Next(lane.decode() or None, None if seconds < 0 else seconds, int(others) > 0)
+
+    def file(self, lanes: Mapping[str, float]) -> None:
+        """File lanes under so many seconds from now; a lane that is filed already keeps the earlier time."""
+        if lanes:
+            self._file(keys=[self._key], args=[item for pair in lanes.items() for item in pair])
+
+    def peek(self) -> Next:
+        """What `take` would find, without taking it."""
+        first = cast("list[tuple[bytes, float]]", self._redis.zrange(self._key, 0, 0, withscores=True))
+        if not first:
+            return Next(None, None, others=False)
+        lane, score = first[0]
+        return Next(lane.decode(), max(0.0, score - self._now()), others=False)
+
+    def refill(self, lanes: Collection[str]) -> None:
+        """File lanes as due at once, unless they are filed: what is filed goes when its limits let it."""
+        if lanes:
+            self._redis.zadd(self._key, dict.fromkeys(lanes, self._now()), nx=True)
+
+    def lower_flags(self) -> None:
+        """Let the next enqueue wake a slice: called before the last look, so that nothing falls between the two."""
+        self._redis.delete(*self._flags)
+
+    def _now(self) -> float:
+        seconds, micro = cast("tuple[int, int]", self._redis.time())
+        return seconds + micro / 1e6

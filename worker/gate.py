@@ -1,0 +1,177 @@
+"""A lane's gate in this process: tokens, closings and openings, with what is remembered between claims.
+
+Redis holds the state that all processes share; the gate knows a closing at once, before Redis or the database do.
+"""
+
+import math
+
+import structlog
+from redis.exceptions import RedisError
+
+from providers.base import Remaining
+from worker.ledger import Ledger, SeedRefused
+from worker.limits import Grant, Limiter, Unseeded
+from worker.memory import Budget, LaneMemory, Recovery
+from worker.retry import Closure, Reach
+from worker.topology import Lane, Topology
+from worker.work import Claim, LaneNews
+
+AWAY = 1.0  # seconds until the limiter is asked again when it could not answer
+
+log = structlog.get_logger("paceline.gate")
+
+
+class Gate:
+    """One lane's gate. Thread-safe."""
+
+    def __init__(self, lane: Lane, limiter: Limiter, ledger: Ledger) -> None:
+        self.lane = lane
+        self._limiter = limiter
+        self._ledger = ledger
+        self._memory = LaneMemory()
+        self._nonce = ""
+
+    def budget(self) -> Budget:
+        """How much to claim now."""
+        return self._memory.budget()
+
+    def claimed(self, claim: Claim) -> None:
+        """Learn from a claim what the database knows of the lane."""
+        self._nonce = claim.nonce
+        self._memory.refused_before(claim.refusals)
+        if claim.closed:
+            self._memory.shut(claim.closed_for)
+
+    def acquire(self, claim: Claim, caller: str, high: int, rest: int) -> Grant:
+        """Tokens for what was just claimed; none if the limiter is away or its state cannot be made valid now."""
+        try:
+            grant = self._ask(claim, claim.nonce, caller, high, rest)
+            if isinstance(grant, Unseeded):
+                self._nonce = self._ledger.seed(self.lane.key, own=claim.operation_id)
+                grant = self._ask(claim, self._nonce, caller, high, rest)
+        except (RedisError, SeedRefused) as error:
+            log.warning("limiter_away", lane=self.lane.name, error=type(error).__name__)
+            grant = Unseeded()
+        if isinstance(grant, Unseeded):
+            return Grant(0, 0, 0, 0, AWAY, AWAY, "", 0.0, "", probe=False, since=-math.inf)
+        if grant.closed_for:
+            self._memory.shut(grant.closed_for)
+        else:
+            self._memory.answered(grant.since, (grant.room_high, grant.room_rest), (grant.wait_high, grant.wait_rest))
+        return grant
+
+    def _ask(self, claim: Claim, nonce: str, caller: str, high: int, rest: int) -> Grant | Unseeded:
+        return self._limiter.acquire(
+            self.lane.limits,
+            signature=self.lane.signature,
+            nonce=nonce,
+            caller=caller,
+            operation_id=claim.operation_id,
+            high=high,
+            rest=rest,
+            probe_hold=self.lane.lease,
+        )
+
+    def stamp(self, *, high: bool) -> bool:
+        """Spend a token again, now: on a live connection that took long to come. False if the request must not leave."""
+        try:
+            return self._limiter.stamp(
+                self.lane.limits,
+                signature=self.lane.signature,
+                nonce=self._nonce,
+                high=int(high),
+                rest=int(not high),
+            )
+        except RedisError:
+            return False
+
+    def closed(self) -> bool:
+        """True while nothing may leave."""
+        return self._memory.closed()
+
+    def refusals(self, sent_at: float | None) -> int:
+        """Refusals in a row, counting one of a request that left at that instant."""
+        return self._memory.refusals_for(sent_at)
+
+    def succeeded_since(self, instant: float) -> bool:
+        """True if a message got through since."""
+        return self._memory.succeeded_at > instant
+
+    def shut(self, closure: Closure, sent_at: float | None) -> LaneNews:
+        """Close at once, here and for everybody; what the database must hear of it."""
+        whole_key = closure.reach is Reach.KEY
+        refusals = self._memory.refusals_for(sent_at) if closure.probe else 0
+        try:
+            self._limiter.close(
+                self.lane.limits,
+                closure.seconds,
+                closure.reason,
+                signature=self.lane.signature,
+                nonce=self._nonce,
+                whole_key=whole_key,
+                probe=closure.probe,
+                probed=True,
+            )
+        except RedisError:
+            # With Redis away nothing is granted, and the database will hold the closing when it returns.
+            log.warning("limiter_away", lane=self.lane.name, error="close")
+        self._memory.close(closure.seconds, refusals)
+        key = self.lane.key if whole_key else None
+        return LaneNews(self.lane.name, key, closure.reason, closure.seconds, refusals)
+
+    def follow(self, closure: Closure) -> None:
+        """Close here because the whole key did."""
+        self._memory.close(closure.seconds, 0)
+
+    def worked(self) -> LaneNews | None:
+        """Note that a message got through, which ends a backoff; what the database must hear of it, if anything."""
+        recovery = self._memory.success()
+        if recovery is Recovery.NOTHING_NEW:
+            return None
+        if recovery is Recovery.OPENS:
+            try:
+                self._limiter.open(self.lane.limits, signature=self.lane.signature, nonce=self._nonce)
+            except RedisError:
+                log.warning("limiter_away", lane=self.lane.name, error="open")
+        return LaneNews(self.lane.name, succeeded=True)
+
+    def heed(self, left: Remaining, age: float) -> None:
+        """Let the provider's own count of a long window tighten ours. `age`: seconds since the request left."""
+        for bucket in self.lane.limits.limits:
+            if (bucket.limit.window or 86400.0) == left.window:
+                try:
+                    self._limiter.cap(
+                        self.lane.limits,
+                        bucket,
+                        signature=self.lane.signature,
+                        nonce=self._nonce,
+                        remaining=left.left,
+                        reset_in=left.reset_in,
+                        age=age,
+                    )
+                except RedisError:
+                    log.warning("limiter_away", lane=self.lane.name, error="cap")
+
+
+class Gates:
+    """The gates of one process, by lane."""
+
+    def __init__(self, topology: Topology, limiter: Limiter, ledger: Ledger) -> None:
+        self._gates = {name: Gate(lane, limiter, ledger) for name, lane in topology.lanes.items()}
+
+    def get(self, lane: str) -> Gate | None:
+        """The lane's gate, if this process has the lane."""
+        return self._gates.get(lane)
+
+    def of(self, lane: Lane) -> Gate:
+        """The lane's gate."""
+        return self._gates[lane.name]
+
+    def shut(self, lane: Lane, closure: Closure, sent_at: float | None) -> LaneNews:
+        """Close a lane, or all lanes of its key."""
+        news = self._gates[lane.name].shut(closure, sent_at)
+        if closure.reach is Reach.KEY:
+            for gate in self._gates.values():
+                if gate.lane.key == lane.key and gate.lane is not lane:
+                    gate.follow(closure)
+        return news

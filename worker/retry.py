@@ -1,0 +1,169 @@
+"""Outcome and attempt and account → what next. Pure: it computes, and does nothing.
+
+Every delay is a tenacity wait strategy, evaluated with the stored attempt number instead of slept.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tenacity import RetryCallState, Retrying, wait_chain, wait_fixed, wait_random, wait_random_exponential
+from tenacity.wait import wait_base
+
+from paceline.status import Status
+from providers.base import Accepted, Misconfigured, NotSent, Outcome, Refused, Scope, Throttled, Unavailable, Unknown
+from worker.topology import Sender
+
+BACKOFF = wait_random_exponential(multiplier=2, max=300)  # full jitter: a lane without a date to wait for
+RETRY_AFTER_JITTER = wait_random(0.05, 0.5)  # a promise is kept late, never early
+OPERATOR_AFTER = 24 * 3600.0  # a provider that asks for more than a day is asking for a person
+DEDUPLICATION_MARGIN = 300.0  # seconds before a provider's deduplication window ends in which it is not relied on
+BEHIND = 0.25  # seconds a refused message stays behind its lane's next opening, so that another one probes
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a message when its outcome is decided. Ages in seconds, None where it never happened."""
+
+    failures: int = 0
+    unresolved: bool = False
+    first_sent_age: float | None = None
+    lane_recovered: bool = False  # another message got through since this one last failed
+    refusals: int = 1  # of its lane, in a row, this one included
+    expires_in: float | None = None
+
+
+class Reach(StrEnum):
+    """What a closure closes."""
+
+    LANE = "lane"
+    KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """A lane or key that closes for `seconds` (None: until an operator opens it)."""
+
+    reach: Reach
+    seconds: float | None
+    reason: str
+    probe: bool = False  # afterwards one message at a time, until one gets through
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A message's next status; when it may be claimed again; and what closes."""
+
+    status: Status
+    reason: str | None = None
+    due_in: float | None = None
+    counts: bool = False
+    unresolved: bool = False
+    poll_in: float | None = None
+    provider_message_id: str | None = None
+    closure: Closure | None = None
+
+
+def decide(outcome: Outcome, sender: Sender, standing: Standing) -> Decision:
+    """What becomes of a message whose attempt ended in `outcome`."""
+    match outcome:
+        case Accepted():
+            return Decision(
+                outcome.status,
+                poll_in=next_poll(sender, 0),
+                provider_message_id=outcome.provider_message_id,
+            )
+        case Refused():
+            return _settle(Status.FAILED, outcome.reason, standing)
+        case Throttled():
+            scope = Reach.KEY if outcome.scope in {Scope.KEY, Scope.ADDRESS} else Reach.LANE
+            return _wait(_closure(outcome.retry_after, "throttled", standing, scope), "throttled", standing)
+        case Unavailable():
+            closure = _closure(outcome.retry_after, "unavailable", standing)
+            if outcome.retry_after is not None:
+                return _wait(closure, "unavailable", standing)
+            return _count(closure, "unavailable", sender, standing)
+        case NotSent():
+            return _count(_closure(None, outcome.reason, standing), outcome.reason, sender, standing)
+        case Misconfigured():
+            if outcome.scope is Scope.MESSAGE:
+                return _settle(Status.FAILED, outcome.reason, standing)
+            scope = Reach.KEY if outcome.scope is Scope.KEY else Reach.LANE
+            return _wait(Closure(scope, None, outcome.reason), outcome.reason, standing)
+        case Unknown():
+            return after_unknown(outcome.reason, sender, standing)
+
+
+def after_unknown(reason: str, sender: Sender, standing: Standing) -> Decision:
+    """An attempt that may have been accepted: resent only where the provider deduplicates, or the account says so."""
+    age = standing.first_sent_age or 0.0
+    if age < sender.provider.deduplicates_for - DEDUPLICATION_MARGIN or sender.on_unknown == "retry":
+        return _retry(reason, sender, standing, unresolved=True)
+    return Decision(Status.UNKNOWN, reason, unresolved=True)
+
+
+def next_poll(sender: Sender, polls: int) -> float | None:
+    """Seconds until the next question about an accepted message, after `polls` of them; then `give_up_after`.
+
+    The schedule counts from acceptance: what is returned is the step from the last question to the next.
+    """
+    if sender.provider.poll_class is None or not sender.poll_schedule:
+        return sender.give_up_after
+    schedule = sender.poll_schedule
+    last = schedule[-1]
+    if polls == 0:
+        return schedule[0]
+    return last if polls >= len(schedule) else max(1.0, schedule[polls] - schedule[polls - 1])
+
+
+def _settle(status: Status, reason: str, standing: Standing) -> Decision:
+    # An earlier attempt may have been accepted: then "failed" would be a guess.
+    if standing.unresolved:
+        return Decision(Status.UNKNOWN, reason, unresolved=True)
+    return Decision(status, reason)
+
+
+def _wait(closure: Closure, reason: str, standing: Standing) -> Decision:
+    behind = BEHIND if closure.seconds is None else closure.seconds + BEHIND
+    return Decision(
+        Status.QUEUED, reason, due_in=behind if closure.probe else None, unresolved=standing.unresolved, closure=closure
+    )
+
+
+def _count(closure: Closure, reason: str, sender: Sender, standing: Standing) -> Decision:
+    if not standing.lane_recovered:
+        return _wait(closure, reason, standing)
+    decision = _retry(reason, sender, standing, unresolved=standing.unresolved)
+    return Decision(
+        decision.status,
+        decision.reason,
+        due_in=decision.due_in,
+        counts=decision.counts,
+        unresolved=decision.unresolved,
+        closure=closure,
+    )
+
+
+def _retry(reason: str, sender: Sender, standing: Standing, *, unresolved: bool) -> Decision:
+    schedule = sender.retry_schedule
+    if standing.failures >= len(schedule):
+        status = Status.UNKNOWN if unresolved else Status.FAILED
+        return Decision(status, f"{reason}; the retry budget of {len(schedule)} is spent", unresolved=unresolved)
+    chain = wait_chain(*(wait_fixed(seconds) + wait_random(0, seconds * 0.1) for seconds in schedule))
+    return Decision(
+        Status.QUEUED, reason, due_in=_evaluate(chain, standing.failures + 1), counts=True, unresolved=unresolved
+    )
+
+
+def _closure(retry_after: float | None, reason: str, standing: Standing, reach: Reach = Reach.LANE) -> Closure:
+    if retry_after is None:
+        return Closure(reach, _evaluate(BACKOFF, standing.refusals), reason, probe=True)
+    if retry_after > OPERATOR_AFTER:
+        days = retry_after / 86400
+        return Closure(reach, None, f"{reason}: the provider asks to wait {days:.1f} days; open it when it may go on")
+    return Closure(reach, retry_after + _evaluate(RETRY_AFTER_JITTER, 1), reason)
+
+
+def _evaluate(wait: wait_base, attempt: int) -> float:
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = attempt
+    return float(wait(state))

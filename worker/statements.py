@@ -1,0 +1,265 @@
+"""The SQL of claims and results, in Core, built once for the database at hand."""
+
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from paceline import tables
+from paceline.clock import now
+from paceline.status import RANKS, Status
+from worker.rows import later, table_of
+
+message = tables.columns(tables.Message)
+attempt = tables.columns(tables.Attempt)
+event = tables.columns(tables.Event)
+grant = tables.columns(tables.Grant)
+stream = tables.columns(tables.Stream)
+lane_row = tables.columns(tables.Lane)
+key_row = tables.columns(tables.Key)
+
+# Partial indexes serve a query only if the statement itself holds their condition.
+QUEUED: ColumnElement[str] = literal_column("'queued'")
+READY = and_(message.c.status == QUEUED, message.c.due_at.is_(None))
+
+_RESULT = {
+    "id": str, "grant_id": str, "attempt": int, "status": str, "reason": str, "left": bool, "account": str,
+    "due_in": float, "counts": bool, "failed": bool, "unresolved": bool, "poll_in": float, "provider_message_id": str,
+    "outcome": str, "http_status": int, "code": str, "request_id": str, "duration_ms": float, "sent_age": float,
+}  # fmt: skip
+_POLL = {"id": str, "polls": int, "status": str, "reason": str, "poll_in": float, "counted": bool}
+_GRANTED = {"id": str, "high": int, "rest": int, "age": float}
+_CLOSED = {"id": str, "closed": int, "age": float}
+
+
+def rank_of(status: Any) -> Any:
+    """A status' place in the providers' order, as SQL."""
+    return case(*((status == str(name), rank) for name, rank in RANKS.items()), else_=0)
+
+
+class Statements:
+    """The statements, built once."""
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+        self._insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        self._results()
+        self._polls()
+        self._ledger()
+        self._claims()
+
+    def _results(self) -> None:
+        given = table_of(self._dialect, "rows", _RESULT)
+        mine = and_(
+            message.c.id == given.c.id,
+            message.c.grant_id == given.c.grant_id,
+            message.c.attempt == given.c.attempt,
+            message.c.status.in_((str(Status.SENDING), str(Status.UNKNOWN))),
+        )
+        accepted = given.c.poll_in.is_not(None)
+        self.finish = (
+            update(message)
+            .where(mine)
+            .values(
+                status=given.c.status,
+                reason=given.c.reason,
+                updated_at=now(),
+                due_at=now() + given.c.due_in,
+                attempt=case((given.c.outcome.is_(None), message.c.attempt - 1), else_=message.c.attempt),
+                lease_until=null(),
+                failures=case((given.c.counts, message.c.failures + 1), else_=message.c.failures),
+                failed_at=case((given.c.failed, now()), else_=message.c.failed_at),
+                unresolved=given.c.unresolved,
+                first_sent_at=case(
+                    (given.c.left, func.coalesce(message.c.first_sent_at, now() - given.c.sent_age)),
+                    else_=message.c.first_sent_at,
+                ),
+                provider_message_id=func.coalesce(given.c.provider_message_id, message.c.provider_message_id),
+                accepted_at=case((accepted, now()), else_=message.c.accepted_at),
+                poll_at=case((accepted, now() + given.c.poll_in), else_=null()),
+            )
+            .returning(message.c.id)
+        )
+        source = select(
+            given.c.id, given.c.attempt, given.c.grant_id, given.c.account, now() - given.c.sent_age, given.c.outcome,
+            given.c.http_status, given.c.code, given.c.request_id, given.c.duration_ms,
+        ).where(given.c.outcome.is_not(None))  # fmt: skip
+        new = self._insert(attempt).from_select(
+            [
+                "message_id",
+                "number",
+                "grant_id",
+                "account",
+                "at",
+                "outcome",
+                "http_status",
+                "code",
+                "request_id",
+                "duration_ms",
+            ],
+            source,
+        )
+        replaced = ("at", "outcome", "http_status", "code", "request_id", "duration_ms")
+        # Late evidence replaces what the sweeper had to assume, and nothing else.
+        self.attempts = new.on_conflict_do_update(
+            index_elements=["message_id", "number"],
+            set_={name: new.excluded[name] for name in replaced},
+            where=and_(attempt.c.outcome == "unknown", attempt.c.grant_id == new.excluded.grant_id),
+        )
+        self.events = insert(event).from_select(
+            ["message_id", "account", "at", "source", "status", "reason"],
+            select(
+                given.c.id, given.c.account, now(), case((given.c.outcome.is_(None), "worker"), else_="response"),
+                given.c.status, given.c.reason,
+            ).where(given.c.id.in_(bindparam("moved", expanding=True)),
+                or_(given.c.outcome.is_not(None), given.c.status != QUEUED)),
+        )  # fmt: skip
+
+    def _polls(self) -> None:
+        given = table_of(self._dialect, "rows", _POLL)
+        forward = rank_of(given.c.status) > rank_of(message.c.status)
+        self.reports = (
+            update(message)
+            .where(message.c.id == given.c.id, given.c.status.is_not(None), forward)
+            .values(status=given.c.status, reason=given.c.reason, updated_at=now(), unresolved=False)
+            .returning(message.c.id)
+        )
+        self.next_polls = (
+            update(message)
+            .where(message.c.id == given.c.id, message.c.polls == given.c.polls)
+            .values(
+                polls=case((given.c.counted, message.c.polls + 1), else_=message.c.polls),
+                reason=func.coalesce(given.c.reason, message.c.reason),
+                # What a webhook settled meanwhile is asked about no more.
+                poll_at=case((message.c.poll_at.is_(None), null()), else_=now() + given.c.poll_in),
+            )
+        )
+        self.poll_events = insert(event).from_select(
+            ["message_id", "account", "at", "source", "status", "reason"],
+            select(given.c.id, message.c.account, now(), literal_column("'poll'"), given.c.status, given.c.reason)
+            .join(message, message.c.id == given.c.id)
+            .where(given.c.id.in_(bindparam("moved", expanding=True))),
+        )
+
+    def _ledger(self) -> None:
+        given = table_of(self._dialect, "rows", _GRANTED)
+        self.granted = (
+            update(grant)
+            .where(grant.c.id == given.c.id)
+            .values(granted_high=given.c.high, granted_rest=given.c.rest, granted_at=now() - given.c.age)
+        )
+        done = table_of(self._dialect, "rows", _CLOSED)
+        self.closed = (
+            update(grant)
+            .where(grant.c.id == done.c.id)
+            .values(closed=grant.c.closed + done.c.closed, last_at=later(grant.c.last_at, now() - done.c.age))
+        )
+
+    def _claims(self) -> None:
+        def shut(table: Any) -> Any:
+            return and_(
+                table.c.closed_reason.is_not(None), or_(table.c.closed_until.is_(None), table.c.closed_until > now())
+            )
+
+        self.lane_state = (
+            select(
+                key_row.c.nonce,
+                shut(key_row).label("key_closed"),
+                (key_row.c.closed_until - now()).label("key_wait"),
+                shut(lane_row).label("lane_closed"),
+                (lane_row.c.closed_until - now()).label("lane_wait"),
+                lane_row.c.refusals,
+            )
+            .where(key_row.c.name == bindparam("key"), lane_row.c.name == bindparam("lane"))
+            .with_for_update(read=True, of=key_row)
+        )
+        self.open_lanes = (
+            select(lane_row.c.name)
+            .join(key_row, key_row.c.name == lane_row.c.key)
+            .where(lane_row.c.name.in_(bindparam("lanes", expanding=True)), ~shut(lane_row), ~shut(key_row))
+        )
+        waiting = exists().where(message.c.stream_id == stream.c.id, READY)
+        self.streams = (
+            select(stream.c.id, stream.c.via, stream.c.priority, stream.c.passed, stream.c.weight)
+            .where(
+                stream.c.via.in_(bindparam("vias", expanding=True)),
+                stream.c.paused.is_(False),
+                stream.c.cancelled.is_(False),
+                waiting,
+            )
+            .order_by(stream.c.priority, stream.c.passed, stream.c.id)
+        )
+        returned = (
+            message.c.id,
+            message.c.attempt,
+            message.c.payload,
+            message.c.failures,
+            message.c.unresolved,
+            (now() - message.c.first_sent_at).label("first_sent_age"),
+            (message.c.expires_at - now()).label("expires_in"),
+            select(func.coalesce(lane_row.c.succeeded_at > message.c.failed_at, False))
+            .where(lane_row.c.name == bindparam("lane"))
+            .scalar_subquery()
+            .label("recovered"),
+        )
+        front = (
+            select(message.c.id)
+            .where(message.c.stream_id == bindparam("stream"), READY)
+            .order_by(message.c.id)
+            .limit(bindparam("count"))
+            .with_for_update(skip_locked=True)
+            .cte("front")
+        )
+        self.claim = (
+            update(message)
+            .where(message.c.id == front.c.id)
+            .values(
+                status=str(Status.SENDING),
+                grant_id=bindparam("grant"),
+                attempt=message.c.attempt + 1,
+                lease_until=now() + bindparam("lease", type_=Float()),
+                account=bindparam("account"),
+                updated_at=now(),
+            )
+            .returning(*returned)
+        )
+        self.claimed_by = (
+            select(*returned, stream.c.priority, stream.c.via)
+            .join(stream, stream.c.id == message.c.stream_id)
+            .where(message.c.grant_id == bindparam("grant"), message.c.status == str(Status.SENDING))
+            .order_by(message.c.id)
+        )
+        overdue = (
+            select(message.c.id)
+            .where(message.c.account.in_(bindparam("accounts", expanding=True)), message.c.poll_at <= now())
+            .order_by(message.c.poll_at)
+            .limit(bindparam("count"))
+            .with_for_update(skip_locked=True)
+            .cte("overdue")
+        )
+        self.ask = (
+            update(message)
+            .where(message.c.id == overdue.c.id)
+            .values(poll_at=now() + bindparam("lease", type_=Float()))
+            .returning(
+                message.c.id,
+                message.c.account,
+                message.c.provider_message_id,
+                message.c.polls,
+                (now() - message.c.accepted_at).label("accepted_age"),
+            )
+        )

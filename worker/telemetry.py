@@ -1,0 +1,85 @@
+"""What the pump tells the world: one wide log line an attempt, and the messages' rows in Flower. Ids, never content."""
+
+import time
+from typing import Protocol
+
+import structlog
+
+from worker.delivery import Delivery, Verdict
+from worker.retry import Closure
+from worker.topology import Lane
+from worker.transport import Answer
+from worker.work import Result
+
+log = structlog.get_logger("paceline.attempt")
+
+
+class Rows(Protocol):
+    """Where messages are shown."""
+
+    def add(
+        self, message_id: str, lane: str, outcome: str, *, attempt: int, started_at: float, runtime: float, final: str
+    ) -> None:
+        """Note an attempt; `final` is the status that the message has now."""
+        ...
+
+    def flush(self) -> None:
+        """Publish what was noted."""
+        ...
+
+
+class Telemetry:
+    """Tells of attempts and closings. `rows` is Flower's, None where nobody watches."""
+
+    def __init__(self, rows: Rows | None = None) -> None:
+        self._rows = rows
+
+    def attempt(self, delivery: Delivery, answer: Answer, verdict: Verdict) -> None:
+        """An attempt, or a question, has ended."""
+        record, message = verdict.record, delivery.message
+        status = answer.response.status if answer.response else None
+        if not isinstance(record, Result):
+            log.info(
+                "poll",
+                message_id=message.id,
+                account=delivery.sender.name,
+                lane=delivery.lane.name,
+                outcome=verdict.outcome,
+                status=record.status,
+                http_status=status,
+                duration_ms=round(answer.duration * 1000, 1),
+            )
+            return
+        log.info(
+            "attempt",
+            message_id=message.id,
+            account=delivery.sender.name,
+            lane=delivery.lane.name,
+            attempt=message.attempt,
+            outcome=verdict.outcome,
+            status=record.status,
+            http_status=status,
+            code=record.code,
+            error=answer.error,
+            request_id=record.request_id,
+            duration_ms=record.duration_ms,
+        )
+        if self._rows is not None:
+            self._rows.add(
+                message.id,
+                delivery.lane.name,
+                verdict.outcome,
+                attempt=message.attempt,
+                started_at=time.time() - answer.duration,
+                runtime=answer.duration,
+                final=record.status,
+            )
+
+    def closed(self, lane: Lane, closure: Closure) -> None:
+        """A lane or key has closed."""
+        log.warning("closed", lane=lane.name, reach=str(closure.reach), seconds=closure.seconds, reason=closure.reason)
+
+    def flush(self) -> None:
+        """Publish what gathered."""
+        if self._rows is not None:
+            self._rows.flush()

@@ -1,0 +1,223 @@
+"""The wire: the only place that imports httpx. One event loop in a thread of its own does HTTP and nothing else.
+
+A request counts as sent only once its guard has let it pass: on a live connection, before its first byte. Whatever
+fails earlier was not sent; whatever fails later is unknown, whatever exception it wears.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import httpx
+import uvloop
+from aiohttp.client_reqrep import ClientRequest, ClientResponse
+from aiohttp.connector import Connection
+from httpx_aiohttp import AiohttpTransport
+
+from providers.base import Request, Response
+
+IDLE_CONNECTION = 2.0  # seconds; older ones are likely to be closed by the other side just as we write
+ANSWER_LIMIT = 1_048_576  # bytes of an answer that are read; no provider's is as long
+USER_AGENT = "paceline/1"
+
+
+class Withheld(Exception):  # not an error: the guard's decision
+    """The guard did not let the request pass; nothing was written."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class Guard:
+    """What must hold the moment before the first byte. Instants on the monotonic clock, in seconds.
+
+    A token older than `token_until` is stamped again, if it is younger than `token_dead`. `lease_until` must leave
+    time for the whole request.
+    """
+
+    token_until: float
+    token_dead: float
+    lease_until: float
+    closed: Callable[[], bool]
+    stamp: Callable[[], bool]
+    passed_at: float | None = None
+    withheld: str | None = None
+
+    async def admit(self) -> None:
+        """Let the request pass once, or raise `Withheld`."""
+        if self.passed_at is not None:
+            # The client library repeats some methods on its own when a kept connection fails: never here.
+            raise Withheld("repeated")
+        self._check()
+        if time.monotonic() > self.token_until:
+            if time.monotonic() > self.token_dead:
+                self._refuse("token too old")
+            if not await asyncio.get_running_loop().run_in_executor(None, self.stamp):
+                self._refuse("token not stamped")
+            self._check()
+        self.passed_at = time.monotonic()
+
+    def _check(self) -> None:
+        if self.closed():
+            self._refuse("lane closed")
+        if time.monotonic() > self.lease_until:
+            self._refuse("lease too short")
+
+    def _refuse(self, reason: str) -> None:
+        self.withheld = reason
+        raise Withheld(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request on its way. `timeout` in seconds, connect to last byte; `token` is the caller's own."""
+
+    request: Request
+    guard: Guard
+    timeout: float
+    connect_timeout: float
+    token: Any = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an exchange ended: with a response, or with `error`, a short reason. `duration` in seconds."""
+
+    exchange: Exchange
+    response: Response | None
+    error: str
+    duration: float
+
+    @property
+    def sent(self) -> bool:
+        """False only if not a byte left."""
+        return self.exchange.guard.passed_at is not None
+
+
+_guard: contextvars.ContextVar[Guard] = contextvars.ContextVar("guard")
+
+
+class _GuardedRequest(ClientRequest):
+    """aiohttp hands a request its connection here, live, before anything is written."""
+
+    async def send(self, conn: Connection) -> ClientResponse:
+        await _guard.get().admit()
+        return await super().send(conn)
+
+
+class Transport:
+    """Sends requests from any thread; answers arrive through the callback given to `send`, on the loop's thread."""
+
+    def __init__(self, verify: str | bool = True) -> None:
+        self._verify = verify
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._transport: httpx.AsyncBaseTransport | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lock = threading.Lock()
+
+    def send(self, exchanges: Iterable[Exchange], deliver: Callable[[Answer], None]) -> None:
+        """Put requests on the wire; `deliver` is called once for each, and must not block."""
+        loop = self._started()
+        loop.call_soon_threadsafe(self._start_all, list(exchanges), deliver)
+
+    def close(self) -> None:
+        """Close idle connections and end the thread. What is on the wire must have been awaited."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+        asyncio.run_coroutine_threadsafe(self._shut(), loop).result(timeout=5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=5)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = uvloop.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="paceline-wire", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def _start_all(self, exchanges: list[Exchange], deliver: Callable[[Answer], None]) -> None:
+        for exchange in exchanges:
+            task = asyncio.get_running_loop().create_task(self._exchange(exchange, deliver))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _exchange(self, exchange: Exchange, deliver: Callable[[Answer], None]) -> None:
+        _guard.set(exchange.guard)
+        started = time.monotonic()
+        response, error = None, ""
+        try:
+            async with asyncio.timeout(exchange.timeout):
+                response = await self._send(exchange)
+        except TimeoutError:
+            error = "timeout"
+        except Withheld as withheld:
+            error = withheld.reason
+        except (httpx.TransportError, aiohttp.ClientError, OSError) as failure:
+            error = _reason(failure)
+        except Exception as bug:  # an answer must come for every request, also after a library's bug
+            error = type(bug).__name__
+        deliver(Answer(exchange, response, error, time.monotonic() - started))
+
+    async def _send(self, exchange: Exchange) -> Response:
+        request = exchange.request
+        if self._transport is None:
+            self._transport = self._open()
+        answer = await self._transport.handle_async_request(
+            httpx.Request(
+                request.method,
+                request.url,
+                headers={"user-agent": USER_AGENT, **request.headers},
+                content=request.body or None,
+                extensions={"timeout": {"connect": exchange.connect_timeout}},
+            )
+        )
+        try:
+            body = b""
+            assert isinstance(answer.stream, httpx.AsyncByteStream)
+            async for chunk in answer.stream:
+                body += chunk
+                if len(body) > ANSWER_LIMIT:
+                    body = body[:ANSWER_LIMIT]
+                    break
+        finally:
+            with contextlib.suppress(Exception):
+                await answer.aclose()
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status_code, headers, body, time.time())
+
+    def _open(self) -> AiohttpTransport:
+        context = httpx.create_ssl_context(verify=self._verify, trust_env=False)
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION, ssl=context, ttl_dns_cache=60),
+            request_class=_GuardedRequest,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            trust_env=False,
+        )
+        return AiohttpTransport(verify=context, client=session, trust_env=False)
+
+    async def _shut(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        if self._transport is not None:
+            await self._transport.aclose()
+            self._transport = None
+
+
+def _reason(failure: BaseException) -> str:
+    """The innermost cause in a word or two: library texts may hold addresses."""
+    cause = failure.__cause__ or failure
+    return type(cause).__name__
