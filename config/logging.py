@@ -1,4 +1,4 @@
-"""Logging: one line for each event on stderr, JSON for machines and readable on a terminal; never what is sent, nor to whom.
+"""Logging: a line for each event on stderr, JSON for machines, readable on a terminal; never what is sent, nor to whom.
 
 Loggers are given names of lanes, ids, codes and counts. Of what libraries log only the text is written, not the values
 they attach. The last processor is a guard for the day when someone forgets.
@@ -18,10 +18,13 @@ REFUSED = "[refused]"
 FORBIDDEN = frozenset(
     {
         "to", "cc", "bcc", "recipient", "recipients", "phone", "email", "address", "sender", "reply_to",
-        "text", "body", "html", "subject", "caption", "url", "filename", "attachments", "content", "message", "template", "variables", "metadata",
-        "request", "response", "answer", "headers", "payload", "args", "kwargs", "argsrepr", "kwargsrepr", "parameters",
-        "authorization", "api_key", "api_user", "sms_user", "sms_key", "project_id", "signing_key", "webhook_secret", "secret", "password", "token",
-        "credential", "credentials", "basic_auth", "database_url", "broker_url", "cookie", "signature",
+        "text", "body", "html", "subject", "caption", "url", "filename", "attachments", "content", "message",
+        "template", "variables", "metadata",
+        "request", "response", "answer", "headers", "cookie", "payload", "parameters",
+        "args", "kwargs", "argsrepr", "kwargsrepr",
+        "authorization", "signature", "api_key", "api_user", "sms_user", "sms_key", "project_id", "signing_key",
+        "webhook_secret", "secret", "password", "token", "credential", "credentials", "basic_auth",
+        "database_url", "broker_url",
     }
 )  # fmt: skip
 
@@ -36,7 +39,7 @@ def configure(json: bool | None = None, level: str = "INFO", stream: TextIO | No
     """
     out = sys.stderr if stream is None else stream
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    rendering = _rendering(not out.isatty() if json is None else json)
+    rendering = _rendering(not out.isatty() if json is None else json, colors=out.isatty())
     first: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -80,8 +83,8 @@ def _forbidden(key: object) -> bool:
     return str(key).lower().replace("-", "_") in FORBIDDEN
 
 
-def _rendering(as_json: bool) -> list[Processor]:
+def _rendering(as_json: bool, *, colors: bool) -> list[Processor]:
     # Plain tracebacks: the rich ones show the local variables.
     if as_json:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from paceline.errors import ConfigurationError
@@ -110,15 +112,19 @@ def redis_url(connection: "Connection") -> str:
 
 
 def redis_client(connection: "Connection", **options: Any) -> Redis:
-    """A client that gives up on a silent server after 5 seconds. `options` are redis-py's and prevail over ours."""
+    """A client that sends each command once and waits 5 seconds for its answer, unless `options`, which are redis-py's,
+    say otherwise.
+
+    What may be repeated, and when, is the caller's to say: a lost answer does not mean that nothing was done.
+    """
     url = redis_url(connection)
-    settings = {**_timeouts(url), **options}
+    settings = {**_once(url), **options}
     if not url.startswith("sentinel://"):
         return Redis.from_url(url, **settings)
     found = sentinels(url)
     known: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
         found.hosts,
-        sentinel_kwargs={**_timeouts(url), **found.sentinel_login},
+        sentinel_kwargs={**_once(url), **found.sentinel_login},
         db=found.database,
         **found.login,
         **settings,
@@ -150,7 +156,7 @@ def celery_transport_options(connection: "Connection") -> dict[str, Any]:
     if url.startswith("sentinel://"):
         found = sentinels(url)
         options["master_name"] = found.master
-        options["sentinel_kwargs"] = {**_timeouts(url), **found.sentinel_login}
+        options["sentinel_kwargs"] = {**_once(url), **found.sentinel_login}
     return options
 
 
@@ -161,6 +167,11 @@ def _timeouts(url: str) -> dict[str, Any]:
         "health_check_interval": HEALTH_CHECK_INTERVAL,
     }
     return timeouts if url.startswith("unix://") else {**timeouts, "socket_keepalive": True}
+
+
+def _once(url: str) -> dict[str, Any]:
+    # redis-py's own answer to this differs between its versions and between its clients.
+    return {**_timeouts(url), "retry": Retry(NoBackoff(), 0)}
 
 
 def _check_tcp(url: str) -> None:

@@ -11,23 +11,21 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import (
-    Column,
     Double,
     Executable,
     Integer,
-    MetaData,
     String,
-    Table,
     Text,
     bindparam,
+    column,
     func,
     insert,
     or_,
     select,
+    table,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.schema import CreateTable
 
 from paceline.clock import now
 from paceline.door import Entry
@@ -159,18 +157,20 @@ def _take_keys(transaction: Transaction, rows: Sequence[dict[str, Any]]) -> Take
     return {entry: owner for entry, owner in owners.items() if owner[0] != entry}
 
 
-_INCOMING = Table(
+# A pooler may keep it for the next client of the same server connection: give it a new name when its columns change.
+_CREATE = text(
+    'CREATE TEMPORARY TABLE IF NOT EXISTS paceline_incoming (id text COLLATE "C", stream_id integer, payload text, '
+    'idempotency_key text COLLATE "C", digest text, send_at float8, expires_at float8) ON COMMIT DELETE ROWS'
+)
+_INCOMING = table(
     "paceline_incoming",
-    MetaData(),
-    Column("id", Text(collation="C")),
-    Column("stream_id", Integer),
-    Column("payload", Text),
-    Column("idempotency_key", Text(collation="C")),
-    Column("digest", Text),
-    Column("send_at", Double),
-    Column("expires_at", Double),
-    prefixes=["TEMPORARY"],
-    postgresql_on_commit="DELETE ROWS",
+    column("id", Text()),
+    column("stream_id", Integer()),
+    column("payload", Text()),
+    column("idempotency_key", Text()),
+    column("digest", Text()),
+    column("send_at", Double()),
+    column("expires_at", Double()),
 )
 
 
@@ -201,11 +201,10 @@ def _move() -> Executable:
     return select(func.count()).select_from(stored)
 
 
-_CREATE = CreateTable(_INCOMING, if_not_exists=True)
 _EMPTY = text(f"TRUNCATE {_INCOMING.name}")
 _COPY = f"COPY {_INCOMING.name} ({', '.join(_INCOMING.c.keys())}) FROM STDIN"
 _INSERT_INCOMING = insert(_INCOMING).values(
-    {column.name: bindparam(f"new_{column.name}", type_=column.type) for column in _INCOMING.c}
+    {item.name: bindparam(f"new_{item.name}", type_=item.type) for item in _INCOMING.c}
 )
 _MOVE = _move()
 _TAKEN = (

@@ -170,11 +170,15 @@ def _refusal(session: object) -> str:
 @functools.lru_cache(maxsize=64)
 def _compiled(statement: Executable, dialect: Dialect) -> tuple[str, Callable[[Parameters], Any]]:
     compiled: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined]  # every statement of ours compiles
-    constants = compiled.construct_params()
     if not compiled.positional:
-        return str(compiled), lambda parameters: {**constants, **parameters}
+        return str(compiled), compiled.construct_params
     order = tuple(compiled.positiontup)
-    return str(compiled), lambda parameters: tuple(parameters.get(name, constants.get(name)) for name in order)
+
+    def in_order(parameters: Parameters) -> tuple[Any, ...]:
+        values = compiled.construct_params(parameters)
+        return tuple(values[name] for name in order)
+
+    return str(compiled), in_order
 
 
 def _copy(driver: object, statement: str, rows: Iterable[Sequence[Any]]) -> bool:

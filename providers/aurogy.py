@@ -131,6 +131,9 @@ def parse_response(_account: Account, response: Response) -> Outcome:
         code = _code(response)
         return _declined(response, code) or Unknown(_reason(response, code), code)
     answer = _object(response)
+    if not answer:
+        # A portal or proxy on the way may say 200 to anything: only the API's own JSON is an acceptance.
+        return Unknown("unreadable_answer")
     return Accepted(_text(answer.get("id"), _ID) or None, STATUSES.get(_word(answer), Status.ACCEPTED))
 
 

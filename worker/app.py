@@ -24,6 +24,7 @@ from worker.limits import UnsuitableServer, check_server
 from worker.service import Service
 from worker.topology import Sender, Topology, build
 
+SANDBOX = "PACELINE_SANDBOX"  # set: every account points at the sandbox
 TASKS = ("tasks.pump", "tasks.tick", "tasks.sweep", "tasks.enqueue")
 
 
@@ -97,25 +98,34 @@ def _wake(celery: Celery, installation: str) -> None:
     celery.send_task(wire.PUMP, queue=wire.pump_queue(installation), ignore_result=True, retry=False)
 
 
-_running: Service | None = None
+@functools.cache
+def composed() -> tuple[Settings, str, Celery]:
+    """The settings in force, the installation's name and its Celery application, read and made once.
 
-
-def _composed() -> tuple[Settings, str, Celery]:
-    forget_environment(os.environ)
-    settings = load(sandbox=bool(os.environ.get("PACELINE_SANDBOX")))
-    configure()
-    opened = engine(settings.connection)
+    Ends the process with a sentence if the configuration or the database cannot be used.
+    """
     try:
-        name = schema.installation(opened)
-    finally:
-        opened.dispose()
+        forget_environment(os.environ)
+        settings = load(sandbox=bool(os.environ.get(SANDBOX)))
+        configure()
+        opened = engine(settings.connection)
+        try:
+            name = schema.installation(opened)
+        finally:
+            opened.dispose()
+    except PacelineError as error:
+        sys.exit(f"{error}")
     return settings, name, make_app(settings, name)
 
 
-try:
-    settings, installation, app = _composed()
-except PacelineError as error:
-    sys.exit(f"{error}")
+def __getattr__(name: str) -> Celery:
+    # Celery and the tasks ask for `app`, and so compose it; those who want a function of this module compose nothing.
+    if name == "app":
+        return composed()[2]
+    raise AttributeError(name)
+
+
+_running: Service | None = None
 
 
 @signals.worker_init.connect
@@ -123,6 +133,7 @@ def _start(sender: Any = None, **_: Any) -> None:
     """Make the service; and none of Celery's chatter between workers, also for a plain `celery worker`."""
     global _running
     sender.options.update(without_gossip=True, without_mingle=True)
+    settings, installation, app = composed()
     try:
         _running = make_service(settings, installation, app, sender.hostname)
     except (PacelineError, UnsuitableServer) as error:

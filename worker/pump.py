@@ -260,7 +260,8 @@ class Slice:
     def _settle(self, delivery: Delivery) -> bool:
         """True if the message ends here, without a request and without a token."""
         message = delivery.message
-        if delivery.lane.work is Work.POLL and message.accepted_age > delivery.sender.give_up_after:
+        nothing_to_ask = message.provider_message_id is None or message.accepted_age > delivery.sender.give_up_after
+        if delivery.lane.work is Work.POLL and nothing_to_ask:
             self._outbox.add(deliveries.given_up(delivery))
             return True
         if message.expires_in is not None and message.expires_in <= 0:

@@ -69,7 +69,8 @@ def decide(outcome: Outcome, sender: Sender, standing: Standing) -> Decision:
         case Accepted():
             return Decision(
                 outcome.status,
-                poll_in=next_poll(sender, 0),
+                # Without an id nothing can be asked; a webhook may still match it.
+                poll_in=next_poll(sender, 0) if outcome.provider_message_id else sender.give_up_after,
                 provider_message_id=outcome.provider_message_id,
             )
         case Refused():

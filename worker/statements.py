@@ -184,7 +184,8 @@ class Statements:
                 (lane_row.c.closed_until - now()).label("lane_wait"),
                 lane_row.c.refusals,
             )
-            .where(key_row.c.name == bindparam("key"), lane_row.c.name == bindparam("lane"))
+            .join_from(lane_row, key_row, key_row.c.name == lane_row.c.key)
+            .where(lane_row.c.name == bindparam("lane"))
             .with_for_update(read=True, of=key_row)
         )
         self.open_lanes = (

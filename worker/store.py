@@ -105,7 +105,7 @@ class Store:
 
     def _claim(self, connection: Connection, order: Order) -> Claim:
         lane = order.lane
-        state = connection.execute(self._statements.lane_state, {"lane": lane.name, "key": lane.key}).one()
+        state = connection.execute(self._statements.lane_state, {"lane": lane.name}).one()
         claim = Claim(order.operation_id, lane, state.nonce, refusals=state.refusals)
         if state.key_closed or state.lane_closed:
             reasons = [state.key_wait] * bool(state.key_closed) + [state.lane_wait] * bool(state.lane_closed)
@@ -224,7 +224,7 @@ class Store:
         """The claim of an earlier, apparently failed commit, if it was kept."""
         if connection.execute(select(grant.c.id).where(grant.c.id == order.operation_id)).first() is None:
             return None
-        state = connection.execute(self._statements.lane_state, {"lane": order.lane.name, "key": order.lane.key}).one()
+        state = connection.execute(self._statements.lane_state, {"lane": order.lane.name}).one()
         if order.lane.work is not Work.SEND:
             # Questions repeat themselves when their lease ends.
             return Claim(order.operation_id, order.lane, state.nonce)

@@ -4,7 +4,8 @@
 -- KEYS[1] = base, "<prefix>{<key>}". Everything else is named after it:
 --   base:seed              hash    nonce, run_id, signature: the state is valid only if all three agree with caller and server
 --                                  skip, seen: the key's own clock is TIME - skip and never runs back; seen is where it stood last
---                                  a:<host>: the least TIME - monotonic seen from that host; d:<host>: an unknown host came since
+--                                  a:<host>: that host's line, the least it saw of the key's clock less its monotonic clock;
+--                                  d:<host>: it cannot vouch for the time since the key was last seen
 --   base:closed            hash    <field>:<class> with the class "*" for the whole key: until (or "operator"), why, probe, hold
 --   base:limit:<name>      hash    total, rest: tokens out, and those of them not of priority high (rolling windows)
 --                                  t:<start>, r:<start>: the same for the calendar day that starts then (day quotas)
@@ -27,8 +28,9 @@
 --
 -- The answer is a string of fields with tabs between them. It begins with a word:
 --   UNSEEDED               no valid seed, or an unknown host after a silence: nothing happened; seed the key from the ledger
---   CLOCK now anchor       the clock seems to have stepped forward: nothing happened; ask again, with confirm once it is certain.
---                          Without an anchor the host is new here: ask again, with confirm after a call that was quick
+--   CLOCK now most         TIME seems to have stepped forward, TIME - monotonic being over `most`: nothing happened; ask again, with
+--                          confirm once it is certain.
+--                          Without `most` the host is new here: ask again, with confirm after a call that was quick
 --   DAY now                the days passed do not surround TIME: nothing happened; ask again with those that do
 --   REFUSED                (seed) the nonce is not the expected one: nothing happened
 --   OK                     stamp, cap, close, open, seed
@@ -101,45 +103,33 @@ local function read_clock()
   return math.max(now - skip, seen)
 end
 
--- After a newcomer each host must be careful once; of very many hosts (every process of a system without a boot id is one)
--- the records are dropped: they are newcomers themselves when they come again.
-local function doubt_others()
-  local known, count = others('a'), 0
-  for _ in pairs(known) do count = count + 1 end
-  for name in pairs(known) do
-    if count < MOST_HOSTS then
-      redis.call('HSET', seed_name, 'd:' .. name, '1')
-    else
+-- What others may count on when `lost` of the key's time was not counted; doubted, they count nothing at their next call.
+-- Of very many hosts (each process is one, where the system has no boot id) the lines are dropped: they come as newcomers.
+local function tell_others(lost, doubt)
+  local lines, count = others('a'), 0
+  for _ in pairs(lines) do count = count + 1 end
+  for name, line in pairs(lines) do
+    if count > MOST_HOSTS then
       redis.call('HDEL', seed_name, 'a:' .. name, 'd:' .. name)
+    else
+      if lost > 0 then redis.call('HSET', seed_name, 'a:' .. name, int(line - lost)) end
+      if doubt then redis.call('HSET', seed_name, 'd:' .. name, '1') end
     end
   end
 end
 
--- Checks TIME against the caller's monotonic clock and moves the key's clock. Answers false when it must be asked again.
+-- Moves the key's clock, and no further than the caller's own clock can vouch for. Answers false when it must be asked again.
 local function keep_clock()
-  local offset = now - monotonic
-  at = read_clock()
-  if not anchor then
-    if not confirmed then return false end
-    at = seen
-    doubt_others()
-    anchor = offset
-  else
-    if offset > anchor + tolerance then
-      if not confirmed then return false end
-      at = math.max(at - (offset - anchor), seen)
-      anchor = offset
-    elseif offset < anchor then
-      if anchor - offset > tolerance then -- TIME stepped back: the others must notice when it returns
-        for name, theirs in pairs(others('a')) do redis.call('HSET', seed_name, 'a:' .. name, int(theirs - (anchor - offset))) end
-      end
-      anchor = offset
-    end
-    if doubted then
-      at = seen
-      redis.call('HDEL', seed_name, 'd:' .. host)
-    end
-  end
+  local counted = read_clock()
+  at = (doubted or not anchor) and seen or counted
+  local step = anchor and at - monotonic - anchor or 0
+  if (not anchor or step > tolerance) and not confirmed then return false end
+  if doubted then redis.call('HDEL', seed_name, 'd:' .. host) end
+  if at < counted then tell_others(counted - at, false) end
+  if not anchor then tell_others(0, true) end
+  if step > tolerance then at = math.max(at - step, seen) end -- TIME stepped forward
+  if step < -tolerance then tell_others(0, true) end -- it stepped back: the others would not notice when it returns
+  anchor = math.min(anchor or at - monotonic, at - monotonic)
   skip, seen = now - at, at
   redis.call('HSET', seed_name, 'skip', int(skip), 'seen', int(seen), 'a:' .. host, int(anchor))
   return true
@@ -352,7 +342,7 @@ local function acquire()
   local class, caller, operation, asked_high, asked_rest = fields[8], fields[9], fields[10], tonumber(fields[11]), tonumber(fields[12])
   local answer_name = base .. ':answer:' .. caller
   local kept, high, rest, probe = redis.call('GET', answer_name), nil, nil, '0'
-  if not keep_clock() then return { 'CLOCK', now, anchor or '' } end
+  if not keep_clock() then return { 'CLOCK', now, anchor and anchor + skip or '' } end
   if kept then
     local id, kept_high, kept_rest, kept_monotonic, kept_probe = string.match(kept, '^(%S+) (%d+) (%d+) (%-?%d+) ([01])$')
     if id == operation then
@@ -514,18 +504,17 @@ local function sow()
   end
   if not same_run then
     redis.call('DEL', seed_name)
-    anchor, doubted, skip, seen = nil, false, 0, 0
+    anchor, doubted, skip, seen = nil, false, 0, now
   end
   confirmed = true
   keep_clock()
-  at = now
   local image = clear()
   for _, limit in ipairs(image.rolling) do seed_rolling(limit[1], limit[2]) end
   for _, limit in ipairs(image.days) do seed_day(limit[1], limit[2], { limit[3], limit[4], limit[5], limit[6] }, limit[7]) end
   for _, closed in ipairs(image.closed) do
     redis.call('HSET', closed_name, 'until:' .. closed[1], closed[2] == 'operator' and 'operator' or int(at + closed[2]), 'why:' .. closed[1], closed[3], 'probe:' .. closed[1], closed[4])
   end
-  redis.call('HSET', seed_name, 'nonce', nonce, 'run_id', run_id, 'signature', signature, 'skip', '0', 'seen', int(at))
+  redis.call('HSET', seed_name, 'nonce', nonce, 'run_id', run_id, 'signature', signature)
   return { 'OK' }
 end
 

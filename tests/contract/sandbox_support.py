@@ -1,8 +1,9 @@
-"""A plain client, a client of raw sockets and a webhook receiver, none of them ours, to look at the sandbox from outside."""
+"""A plain client, a client of raw sockets and a webhook receiver, to look at the sandbox from outside."""
 
 import http.client
 import http.server
 import json
+import re
 import socket
 import threading
 import time
@@ -14,6 +15,25 @@ from urllib.parse import urlsplit
 
 KEY = "auro_live_sk_sandbox_01"
 ANA = "auro_usr_5m2q70x1ck"
+# For 127.0.0.1 and localhost, self-signed for a hundred years, made for these tests.
+CERTIFICATE_AND_KEY = """\
+-----BEGIN CERTIFICATE-----
+MIIBnDCCAUGgAwIBAgIUUMvBEPyKt2mwg4jFcQK4tT9XEcYwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMDE4MTgzMFoYDzIxMjYxMDI3
+MTgxODMwWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQ9rkhdTeLNHex4smNAB1cybP1Y83j1Jli4vu9D69F6rR3uJ3Y4nPCx
+CU9mvebITtfSSs5Yvb1AArws2/06S61ho28wbTAdBgNVHQ4EFgQUtS19/j/DsRfp
+uRVBEccW6xfhVc4wHwYDVR0jBBgwFoAUtS19/j/DsRfpuRVBEccW6xfhVc4wDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARhwR/AAABgglsb2NhbGhvc3QwCgYIKoZI
+zj0EAwIDSQAwRgIhAMwngCwRY0b1vzMUR6VT66zQOjDRe30ejKBs1AVqpDAOAiEA
+hgFndQa1++FcLh9UoJoKcbtKkeFI788zq2dgYQ7H6Fw=
+-----END CERTIFICATE-----
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg1YguVfw7ntHTWJeD
+h1TNWH7DmWinPhEcUTry6GdxV8ChRANCAAQ9rkhdTeLNHex4smNAB1cybP1Y83j1
+Jli4vu9D69F6rR3uJ3Y4nPCxCU9mvebITtfSSs5Yvb1AArws2/06S61h
+-----END PRIVATE KEY-----
+"""
 WAIT = 10.0  # seconds for anything that should happen at once
 
 
@@ -92,8 +112,11 @@ def request_bytes(path: str = "/aurogy/v1/messages/text", data: object = None, *
     return head.encode() + body
 
 
-def exchange(url: str, request: bytes | None = None, patience: float = 0.5) -> Raw:
-    """Sends bytes on a fresh connection, and listens until it ends or is quiet for `patience` seconds."""
+def exchange(url: str, request: bytes | None = None, patience: float = 2.0, linger: float = 0.1) -> Raw:
+    """Sends bytes on a fresh connection, and listens until it ends.
+
+    It is taken for open if nothing comes for `patience` seconds, or after a whole answer for `linger` seconds.
+    """
     parts = urlsplit(url)
     received, started = b"", time.monotonic()
     with socket.create_connection((parts.hostname, parts.port), timeout=WAIT) as connection:
@@ -102,12 +125,20 @@ def exchange(url: str, request: bytes | None = None, patience: float = 0.5) -> R
             connection.sendall(request_bytes() if request is None else request)
             while piece := connection.recv(65536):
                 received += piece
+                if _is_whole(received):
+                    connection.settimeout(linger)
             end = "closed"
         except TimeoutError:
             end = "open"
         except (ConnectionResetError, BrokenPipeError):
             end = "reset"
     return Raw(received, end, time.monotonic() - started)
+
+
+def _is_whole(received: bytes) -> bool:
+    head, blank, body = received.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
+    return bool(blank) and length is not None and len(body) == int(length[1])
 
 
 @dataclass
@@ -177,8 +208,11 @@ def receiver() -> Iterator[Receiver]:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128  # else many at once are dropped by the kernel and tried again a second later
+
+    server = Server(("127.0.0.1", 0), Handler)
     kept.url = f"http://127.0.0.1:{server.server_address[1]}/hooks/aurogy-main"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -47,6 +47,10 @@ def get(sandbox: SandboxServer, path: str, **more: Any) -> Answered:
     return ask(sandbox.base_url("aurogy"), "GET", path, **more)
 
 
+def wait_for_status(sandbox: SandboxServer, status: str, count: int) -> None:
+    wait_until(lambda: sandbox.summary("aurogy")["messages"].get(status) == count, f"{count} messages are {status}")
+
+
 # Keys
 
 
@@ -90,7 +94,7 @@ def test_only_listed_keys_are_good_where_keys_are_listed_and_each_for_its_own() 
         denied = get(sandbox, "/conversations")
         assert (denied.status, denied.code) == (403, "forbidden")
         assert denied.headers["X-RateLimit-Limit"] == "60"
-        # Unknown: 401.
+        # An unlisted key is unknown.
         assert get(sandbox, "/conversations", key="auro_live_sk_abcd1234").code == "unauthorized"
         # Another business sees nothing of it.
         other = get(sandbox, f"/messages/{sent.json['id']}", key="auro_live_sk_other_01")
@@ -316,7 +320,7 @@ def test_a_message_goes_through_its_lifecycle_with_its_times() -> None:
         seen = []
         for seconds, status in ((0, "queued"), (1.1, "sent"), (1.0, "delivered"), (2.0, "read")):
             sandbox.advance(seconds)
-            wait_until(lambda: sandbox.summary("aurogy")["messages"].get(status) == 1, f"the message is {status}")
+            wait_for_status(sandbox, status, 1)
             seen.append(get(sandbox, f"/messages/{sent['id']}").json)
         assert [item["status"] for item in seen] == ["queued", "sent", "delivered", "read"]
         assert [bool(item["delivered_at"]) for item in seen] == [False, False, True, True]
@@ -330,7 +334,7 @@ def test_a_failed_message_has_neither_a_time_nor_a_reason() -> None:
     lifecycle = {"delivered_after": 0.01, "sent_after": 0, "outcomes": {"auro_usr_bad*": "failed"}}
     with SandboxServer({"aurogy": {"lifecycle": lifecycle}}) as sandbox:
         sent = post(sandbox, "text", text("auro_usr_bad")).json
-        wait_until(lambda: sandbox.summary("aurogy")["messages"].get("failed") == 1, "the message fails")
+        wait_for_status(sandbox, "failed", 1)
         read = get(sandbox, f"/messages/{sent['id']}").json
         assert set(read) == {"id", "status", "to", "created_at", "delivered_at", "read_at"}
         assert (read["status"], read["delivered_at"], read["read_at"]) == ("failed", None, None)
@@ -343,9 +347,7 @@ def test_messages_of_test_keys_live_the_same_life_unless_told_otherwise() -> Non
         with SandboxServer({"aurogy": settings}) as sandbox:
             post(sandbox, "text", text(), key="auro_test_sk_abcd1234")
             post(sandbox, "text", text())
-            wait_until(
-                lambda: sandbox.summary("aurogy")["messages"].get("delivered") == delivered, f"{delivered} arrive"
-            )
+            wait_for_status(sandbox, "delivered", delivered)
             assert sandbox.summary("aurogy")["messages"].get("queued", 0) == 2 - delivered
 
 

@@ -27,10 +27,10 @@ def sandbox(server: SandboxServer) -> SandboxServer:
     return server
 
 
-def meet(sandbox: SandboxServer, patience: float = 0.5, **fault: Any) -> Raw:
+def meet(sandbox: SandboxServer, patience: float = 2.0, **fault: Any) -> Raw:
     """What comes of one text when the fault is on, once."""
     sandbox.fault("aurogy", count=1, **fault)
-    return exchange(sandbox.url, patience=patience)
+    return exchange(sandbox.url, patience=patience, linger=2.0 if fault["kind"] == "hangup" else 0.1)
 
 
 def entered(sandbox: SandboxServer) -> tuple[int | str, bool, str]:
@@ -57,7 +57,7 @@ def test_without_a_fault_the_connection_stays_open_after_a_whole_answer(sandbox:
 def test_delay_gives_the_right_answer_late_and_takes_the_message_at_once(sandbox: SandboxServer) -> None:
     sandbox.fault("aurogy", kind="delay", seconds=0.4, count=1)
     started = time.time()
-    raw = exchange(sandbox.url, patience=1.0)
+    raw = exchange(sandbox.url)
     assert raw.status == 200
     entry = sandbox.ledger("aurogy")[0]
     assert entry.at - started < 0.3  # when it arrived, not when it was answered
@@ -179,9 +179,7 @@ def test_a_refusal_with_retry_after_in_seconds_or_without(
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("skew", [0.0, 3600.0, -3600.0])
 def test_a_refusal_with_a_date_is_read_against_its_own_date(sandbox: SandboxServer, status: int, skew: float) -> None:
-    raw = meet(
-        sandbox, kind="status", status=status, retry_after=30, retry_after_form="http-date", clock_skew=skew
-    )
+    raw = meet(sandbox, kind="status", status=status, retry_after=30, retry_after_form="http-date", clock_skew=skew)
     date, until = (parsedate_to_datetime(header(raw, name) or "").timestamp() for name in ("Date", "Retry-After"))
     assert until - date == pytest.approx(30, abs=1)
     assert date - time.time() == pytest.approx(skew, abs=2)
@@ -226,7 +224,8 @@ def test_a_fault_strikes_its_recipient_alone(sandbox: SandboxServer) -> None:
     sandbox.fault("aurogy", kind="status", status=500, recipient="auro_usr_bad*")
     base = sandbox.base_url("aurogy")
     statuses = [
-        ask(base, "POST", "/messages/text", text(to)).status for to in ("auro_usr_bad1", "auro_usr_good", "auro_usr_bad2")
+        ask(base, "POST", "/messages/text", text(to)).status
+        for to in ("auro_usr_bad1", "auro_usr_good", "auro_usr_bad2")
     ]
     assert statuses == [500, 200, 500]
     assert [(item["matched"], item["struck"]) for item in sandbox.faults("aurogy")] == [(2, 2)]

@@ -77,7 +77,7 @@ class Setting:
             )
             if isinstance(answer, Grant):
                 until = max(self.world.now, limiter.true_time(answer.since) + self.lane.token_life)
-                granted = limiter.true_time(answer.since)
+                granted = self.world.now  # nothing arrives before the answer
                 self.tokens += [Token(granted, until, high=True) for _ in range(answer.high)]
                 self.tokens += [Token(granted, until, high=False) for _ in range(answer.rest)]
                 self.last = answer

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
@@ -53,9 +53,13 @@ def sqlmodel_session(url: str) -> Iterator[Transaction]:
 def registry_of_sessions(url: str) -> Iterator[Transaction]:
     engine = sa.create_engine(url)
     session = scoped_session(sessionmaker(engine))
-    yield Transaction(session, lambda sql: session.connection().exec_driver_sql(sql), session.commit, session.rollback)
-    session.remove()
-    engine.dispose()
+    try:
+        yield Transaction(
+            session, lambda sql: session.connection().exec_driver_sql(sql), session.commit, session.rollback
+        )
+    finally:
+        session.remove()
+        engine.dispose()
 
 
 @contextmanager
@@ -73,16 +77,17 @@ def driver(url: str, **options: Any) -> Iterator[Transaction]:
         connection.row_factory = sqlite3.Row
     else:
         address = url.replace("+psycopg", "")
-        connection = psycopg.connect(address, row_factory=dict_row, **options)  # type: ignore[arg-type]  # as callers do
-    yield Transaction(connection, connection.execute, connection.commit, connection.rollback)
-    connection.close()
+        connection = psycopg.connect(address, row_factory=dict_row, **options)
+    with closing(connection):
+        yield Transaction(connection, connection.execute, connection.commit, connection.rollback)
 
 
 class DjangoWrapper:
     """What Django's `connection` looks like from here: the driver's connection inside, and hooks after the commit."""
 
     def __init__(self, inner: Any) -> None:
-        self.inner, self.connection, self.in_atomic_block, self.hooks = inner, None, True, []
+        self.inner, self.connection, self.in_atomic_block = inner, None, True
+        self.hooks: list[Callable[[], None]] = []
 
     def ensure_connection(self) -> None:
         self.connection = self.inner

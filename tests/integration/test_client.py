@@ -189,14 +189,14 @@ def test_a_stream_made_late_begins_where_the_others_stand(client: Client, databa
                 priority=1,
                 broadcast=broadcast,
                 weight=1.0,
-                **{"pass": place},
+                passed=place,
                 paused=False,
                 cancelled=False,
             )
 
     client.enqueue(HELLO, via="main")
 
-    assert {row.broadcast: row._mapping["pass"] for row in rows(database_url, tables.Stream)}[""] == 5.0
+    assert {row.broadcast: row.passed for row in rows(database_url, tables.Stream)}[""] == 5.0
 
 
 def test_a_commit_whose_answer_was_lost_is_repeated_with_the_same_id(

@@ -27,9 +27,10 @@ def test_the_signature_is_of_the_raw_bytes() -> None:
 def test_a_status_event_is_written_byte_for_byte_like_the_example() -> None:
     event = status_event("msg_a1b2c3d4e5f6", "auro_usr_8f3k29d1a7", "delivered", DELIVERED_AT)
     assert event.body == BODY
-    assert webhook_headers(event, SECRET, 1)["X-Aurogy-Signature"] == hmac.new(
-        SECRET.encode(), BODY, hashlib.sha256
-    ).hexdigest()
+    assert (
+        webhook_headers(event, SECRET, 1)["X-Aurogy-Signature"]
+        == hmac.new(SECRET.encode(), BODY, hashlib.sha256).hexdigest()
+    )
 
 
 def test_a_failure_carries_its_error() -> None:

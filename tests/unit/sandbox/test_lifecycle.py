@@ -113,7 +113,8 @@ def test_changed_settings_decide_what_has_not_happened_yet() -> None:
 
 def test_a_message_of_an_earlier_run_is_told_only_of_what_is_new() -> None:
     async def live() -> tuple[list[str], list[str]]:
-        clock, told = Clock(), []
+        clock = Clock()
+        told: list[str] = []
         done = asyncio.Event()
 
         def change(letter: Letter, step: Step) -> None:

@@ -1,0 +1,100 @@
+"""Many producers at once, on both databases: one of them wins each key, the others replay, and nobody starves."""
+
+import multiprocessing
+import random
+import threading
+import time
+from collections import Counter
+from multiprocessing.synchronize import Barrier
+
+import pytest
+
+from paceline import Client, Outgoing, tables
+from tests.integration.producers import HELLO, NOWHERE, install, rows
+
+PROCESSES = 16
+KEYS = 20
+MANY = 600
+
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(["paceline"])
+
+
+def shuffled(count: int, seed: int) -> list[str]:
+    keys = [f"key-{number:04}" for number in range(count)]
+    random.Random(seed).shuffle(keys)
+    return keys
+
+
+def enqueue_each(database_url: str, seed: int, start: Barrier) -> list[tuple[str, str, bool]]:
+    """One process: every key once, in an order of its own; the key, the id and whether it replayed."""
+    with Client(database_url=database_url, broker_url=NOWHERE, environ={}) as client:
+        start.wait()
+        receipts = [(key, client.enqueue(HELLO, via="main", idempotency_key=key)) for key in shuffled(KEYS, seed)]
+    return [(key, receipt.id, receipt.replayed) for key, receipt in receipts]
+
+
+def enqueue_all(database_url: str, seed: int, start: Barrier) -> tuple[int, int, int]:
+    """One process: all keys in one stream, in an order of its own; how many were new, replayed and rejected."""
+    with Client(database_url=database_url, broker_url=NOWHERE, environ={}) as client:
+        start.wait()
+        receipt = client.enqueue_many(Outgoing(HELLO, "main", key) for key in shuffled(MANY, seed))
+    return receipt.enqueued, receipt.replayed, len(receipt.rejected)
+
+
+@pytest.mark.timeout(120)
+def test_sixteen_processes_with_the_same_keys_store_each_once(database_url: str) -> None:
+    install(database_url)
+    with context.Manager() as manager, context.Pool(PROCESSES) as pool:
+        start = manager.Barrier(PROCESSES)
+        work = [(database_url, seed, start) for seed in range(PROCESSES)]
+        answers = [answer for process in pool.starmap(enqueue_each, work, chunksize=1) for answer in process]
+
+    new = Counter(key for key, _, replayed in answers if not replayed)
+    assert new == dict.fromkeys(shuffled(KEYS, 0), 1)
+    assert len({(key, id) for key, id, _ in answers}) == KEYS
+    assert {row.id for row in rows(database_url, tables.Message)} == {id for _, id, _ in answers}
+
+
+@pytest.mark.timeout(120)
+def test_sixteen_streams_of_the_same_keys_store_each_once(database_url: str) -> None:
+    install(database_url)
+    with context.Manager() as manager, context.Pool(PROCESSES) as pool:
+        start = manager.Barrier(PROCESSES)
+        work = [(database_url, seed, start) for seed in range(PROCESSES)]
+        answers = pool.starmap(enqueue_all, work, chunksize=1)
+
+    assert sum(new for new, _, _ in answers) == MANY
+    assert sum(replayed for _, replayed, _ in answers) == MANY * (PROCESSES - 1)
+    assert all(rejected == 0 for _, _, rejected in answers)
+    assert len(rows(database_url, tables.Message)) == MANY
+
+
+def test_a_long_stream_does_not_starve_a_single_message(database_url: str) -> None:
+    """Given a stream of thousands in another thread, when single messages are enqueued meanwhile, then none waits long."""
+    install(database_url)
+    with Client(database_url=database_url, broker_url=NOWHERE, environ={}) as client:
+        client.enqueue(HELLO, via="main")
+        done = threading.Event()
+
+        def endless() -> None:
+            def items():  # type: ignore[no-untyped-def]
+                while not done.is_set():
+                    yield Outgoing(HELLO, "main", priority="bulk")
+
+            client.enqueue_many(items())
+
+        stream = threading.Thread(target=endless)
+        stream.start()
+        waits = []
+        try:
+            for _ in range(30):
+                began = time.monotonic()
+                client.enqueue(HELLO, via="main", priority="high")
+                waits.append(time.monotonic() - began)
+        finally:
+            done.set()
+            stream.join()
+
+    print(sorted(waits)[15], max(waits))
+    assert max(waits) < 3
