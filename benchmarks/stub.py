@@ -13,7 +13,7 @@ import signal
 import time
 from array import array
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 
@@ -72,8 +72,7 @@ class Connection(asyncio.Protocol):
         self._later = asyncio.get_running_loop().call_later
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class: no subclass of it
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._transport = None
@@ -137,7 +136,8 @@ class Head:
             self._until = now // 1 + 1
             date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(now))
             limits = (
-                f"X-RateLimit-Limit: 10000000\r\nX-RateLimit-Remaining: 9999999\r\nX-RateLimit-Reset: {now // 60 * 60 + 60:.0f}\r\n"
+                "X-RateLimit-Limit: 10000000\r\nX-RateLimit-Remaining: 9999999\r\n"
+                f"X-RateLimit-Reset: {now // 60 * 60 + 60:.0f}\r\n"
             )
             self._bytes = f"HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: application/json\r\n{limits}".encode()
         return self._bytes

@@ -41,7 +41,7 @@ class PollTable(Section):
 class AccountTable(Section):
     """What every account has, whoever its provider is."""
 
-    provider: str = ""
+    provider: Any = None
     base_url: HttpUrl | None = None
     on_unknown: Literal["hold", "retry"] = "hold"
     timeout: Timeout | None = None

@@ -1,5 +1,6 @@
 """`Client`: what an application calls. What it accepts is durable in the database before it returns."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from paceline.announce import Announcer, Lanes
 from paceline.bulk import CHUNK, BulkReceipt, Taken, Work, enqueue_stream
 from paceline.door import Entry, admit
 from paceline.enqueue import Receipt, store, stream_of
-from paceline.errors import InvalidMessage
+from paceline.errors import InvalidMessage, PacelineError
 from paceline.messages import Message, Outgoing
 from paceline.opened import Opened
 from paceline.transactions import Transaction, join
@@ -26,8 +27,9 @@ class Client:
 
     The addresses come from `config` (a `paceline.toml`), `database_url` and `broker_url`, else from `PACELINE_CONFIG`,
     `PACELINE_DATABASE_URL` and `PACELINE_BROKER_URL`, else from `./paceline.toml`. A process that forks may go on with
-    the client it inherited. Every method raises `DatabaseNotReady` if the database is away, is not migrated, was
-    migrated by another version, or holds no accounts yet. A broker that is away costs nothing but the wake-up.
+    the client it inherited. Every method raises `ConfigurationError` if an address cannot be used, and
+    `DatabaseNotReady` if the database is away, is not migrated, was migrated by another version, or holds no accounts
+    yet. A broker that is away costs nothing but the wake-up.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Client:
         self._sources = (config, database_url, broker_url, environ)
         self._lock = threading.Lock()
         self._opened: Opened | None = None
-        self._announcer = Announcer(lambda lanes, high: self._open().wake(lanes, high))
+        self._announcer = Announcer(self._wake)
 
     def enqueue(
         self,
@@ -138,10 +140,10 @@ class Client:
             return queries.messages(connection, status, via, since, limit, after)
 
     def cancel(self, id: str) -> bool:  # noqa: A002  # the message's id, as everywhere
-        """Cancel a message that has not left; True if it will never be sent.
+        """Cancel a message that has not left; True if it is cancelled, now or since an earlier call.
 
-        False for one that is on the wire or done. One that waits to be sent again while nothing says what became of an
-        earlier attempt ends in `unknown`: also False. Raises `MessageNotFound`.
+        False for one that is on the wire or done otherwise. One that waits to be sent again while nothing says what
+        became of an earlier attempt ends in `unknown`: also False. Raises `MessageNotFound`.
         """
         return self._open().write(lambda transaction: queries.cancel(transaction, id))
 
@@ -199,14 +201,17 @@ class Client:
         made = streams[line] = opened.write(lambda transaction: stream_of(transaction, *line))
         return made
 
+    def _wake(self, lanes: Sequence[str], high: bool) -> None:
+        # What was stored is stored: nothing that fails from here on may look as if it were not.
+        with contextlib.suppress(PacelineError):
+            self._open().wake(lanes, high)
+
     def _announce(self, entries: Sequence[Entry], session: object) -> None:
-        opened = self._open()
-        now = opened.directories.database_now(opened.directories.current())
         lanes = Lanes()
         for entry in entries:
-            if entry.send_at is None or entry.send_at <= now:
+            if entry.ready:
                 lanes.add(entry.via.lanes, entry.priority == 0)
         if session is None:
-            lanes.wake(opened.wake)
+            lanes.wake(self._wake)
         else:
             self._announcer.after_commit(session, lanes)

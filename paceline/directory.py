@@ -122,9 +122,12 @@ class Directories:
 
 
 def unreachable(error: Exception) -> DatabaseNotReady:
-    """What to raise when the database did not answer. The driver's words are left out: they may hold what was sent."""
+    """What to raise when the database failed. The driver's words are left out: they may hold what was sent."""
     cause = type(getattr(error, "orig", None) or error).__name__
-    return DatabaseNotReady(f"The database does not answer ({cause}); check that it runs and that its URL is right.")
+    return DatabaseNotReady(
+        f"The database failed ({cause}): check that it runs, that its URL is right and that it was migrated, and "
+        "repeat the call; an idempotency key keeps a repetition from storing a message twice."
+    )
 
 
 def check_version(connection: Connection) -> None:

@@ -20,7 +20,10 @@ MAX_KEY = 255  # characters
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Entry:
-    """A message that was admitted: what its row will hold. Times are Unix seconds, `priority` is the level."""
+    """A message that was admitted: what its row will hold. Times are Unix seconds, `priority` is the level.
+
+    `ready` unless it waits for its `send_at`: only then is there somebody to wake.
+    """
 
     id: str
     via: Via
@@ -30,6 +33,7 @@ class Entry:
     digest: str
     send_at: float | None
     expires_at: float | None
+    ready: bool
 
     def __repr__(self) -> str:
         return f"Entry({self.id}, via={self.via.name!r})"
@@ -61,6 +65,7 @@ def admit(item: Outgoing, via: Via, secret: bytes, database_now: float) -> Entry
         digest=digest(secret, via.name, content) if item.idempotency_key is not None else "",
         send_at=send_at,
         expires_at=expires_at,
+        ready=send_at is None or send_at <= database_now,
     )
 
 

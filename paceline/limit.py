@@ -70,7 +70,7 @@ def guard_for(limit: Limit, configured: float | None = None, *, skew: float = 0.
 def day_bounds(now: float, zone: str) -> tuple[float, float, float, float]:
     """Unix seconds at which the previous day, this day, the next and the one after begin in `zone`.
 
-    A day has 23 or 25 hours where the clocks change; where midnight itself is skipped, the day begins with its first instant.
+    A day has 23 or 25 hours where the clocks change; where midnight itself is skipped, with its first instant.
     """
     where = ZoneInfo(zone)
     today = datetime.fromtimestamp(now, where).date()
@@ -97,14 +97,14 @@ def parse_duration(value: str | float) -> float:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(
-            f"{value!r} is not a duration: write a number of seconds, or a number with s, m or h as in '30s', '10m', '72h'."
+            f"{value!r} is not a duration: write a number of seconds, or one with s, m or h as in '30s', '10m', '72h'."
         )
     return float(match["number"]) * _UNITS.get(match["unit"], 1)
 
 
 def _midnight(day: date, where: tzinfo) -> float:
-    # fold=0 is the first of two midnights. A midnight that the zone skips is read with the offset before the gap, which is
-    # the instant the gap begins: the first one of that day.
+    # fold=0 is the first of two midnights. A midnight that the zone skips is read with the offset before the gap, which
+    # is the instant the gap ends: the first one of that day.
     return datetime.combine(day, time(), where).astimezone(UTC).timestamp()
 
 
@@ -119,6 +119,6 @@ def _zone(name: str, text: str) -> None:
 
 def _refusal(text: str) -> str:
     return (
-        f"{text!r} is not a limit: write '<n>/<window>' where n is a whole number from 1 and window is second, minute, hour, "
-        "<k>s, <k>m, <k>h, day or day@<zone>, as in '100/minute'."
+        f"{text!r} is not a limit: write '<n>/<window>' where n is a whole number from 1 and window is second, "
+        "minute, hour, <k>s, <k>m, <k>h, day or day@<zone>, as in '100/minute'."
     )

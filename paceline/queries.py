@@ -39,6 +39,8 @@ ROUTE = tables.columns(tables.Route)
 LANE = tables.columns(tables.Lane)
 LANE_KEY = tables.columns(tables.Key)
 
+Lanes = dict[str, tuple[Sequence[str], Sequence[Shut]]]  # by via: where its messages wait, and what of that is closed
+
 CLOCKS_APART = 3600.0  # seconds between a producer's clock, which ids bear, and the database's; for `since`
 
 _BASE = select(
@@ -56,7 +58,9 @@ def status(connection: Connection, id: str | None, idempotency_key: str | None) 
     if row is None:
         name = "id" if idempotency_key is None else "idempotency key"
         raise MessageNotFound(f"No message has this {name}; it may have been purged, or enqueued elsewhere.")
-    return _view(connection, row, _attempts(connection, row), _events(connection, row.id))
+    ahead = _ahead(connection, row) if row.status == Status.QUEUED else None
+    situation = _situation(connection, row, ahead, {})
+    return _view(row, situation, _attempts(connection, row), _events(connection, row.id))
 
 
 def messages(
@@ -78,16 +82,18 @@ def messages(
         query = query.where(MESSAGE.c.created_at >= start, MESSAGE.c.id >= _id_bound(start - CLOCKS_APART))
     if after is not None:
         query = query.where(MESSAGE.c.id < after)
-    return [_view(connection, row) for row in connection.execute(query).all()]
+    known: Lanes = {}
+    return [_view(row, _situation(connection, row, None, known)) for row in connection.execute(query).all()]
 
 
 def cancel(transaction: Transaction, id: str) -> bool:  # noqa: A002
-    """Cancel a message that is queued; True if it is `cancelled` now."""
+    """Cancel a message if it is queued; True if it is `cancelled` in the end. Safe to repeat."""
     moved = transaction.run(_CANCEL, {"the_id": id})
     if not moved:
-        if not transaction.run(_EXISTS, {"the_id": id}):
+        found = transaction.run(_STATUS, {"the_id": id})
+        if not found:
             raise MessageNotFound("No message has this id; it may have been purged, or enqueued elsewhere.")
-        return False
+        return bool(found[0][0] == Status.CANCELLED)
     became, reason = moved[0]
     transaction.run(_CANCELLED, {"the_id": id, "became": became, "why": reason})
     return bool(became == Status.CANCELLED)
@@ -128,8 +134,8 @@ def _events(connection: Connection, id: str) -> tuple[EventView, ...]:  # noqa: 
 
 
 def _view(
-    connection: Connection,
     row: "Row[Any]",
+    situation: Situation,
     attempts: tuple[AttemptView, ...] = (),
     events: tuple[EventView, ...] = (),
 ) -> MessageView:
@@ -137,7 +143,7 @@ def _view(
         id=row.id,
         status=Status(row.status),
         reason=row.reason,
-        waiting_for=sentence(_situation(connection, row)),
+        waiting_for=sentence(situation),
         via=row.via,
         account=row.account,
         provider_message_id=row.provider_message_id,
@@ -152,9 +158,11 @@ def _view(
     )
 
 
-def _situation(connection: Connection, row: "Row[Any]") -> Situation:
-    queued = row.status == Status.QUEUED and (row.due_at is None or row.due_at <= row.now)
-    lanes, shut = _lanes(connection, row) if queued else ((), ())
+def _situation(connection: Connection, row: "Row[Any]", ahead: int | None, known: Lanes) -> Situation:
+    ready = row.status == Status.QUEUED and (row.due_at is None or row.due_at <= row.now)
+    if ready and row.via not in known:
+        known[row.via] = _lanes(connection, row)
+    lanes, shut = known[row.via] if ready else ((), ())
     return Situation(
         now=row.now,
         status=Status(row.status),
@@ -165,7 +173,7 @@ def _situation(connection: Connection, row: "Row[Any]") -> Situation:
         poll_at=row.poll_at,
         paused=row.paused,
         attempts=row.attempt,
-        ahead=_ahead(connection, row) if queued else 0,
+        ahead=ahead,
         lanes=lanes,
         shut=shut,
     )
@@ -183,24 +191,27 @@ def _ahead(connection: Connection, row: "Row[Any]") -> int:
 
 def _lanes(connection: Connection, row: "Row[Any]") -> tuple[Sequence[str], Sequence[Shut]]:
     route = connection.scalar(select(ROUTE.c.accounts).where(ROUTE.c.name == row.via))
-    accounts = [row.via] if route is None else json.loads(route)
+    accounts: list[str] = [row.via] if route is None else json.loads(route)
     query = (
-        select(
-            ACCOUNT.c.lane, LANE.c.closed_reason, LANE.c.closed_until, LANE_KEY.c.closed_reason, LANE_KEY.c.closed_until
-        )
+        select(ACCOUNT.c.name.label("account"), ACCOUNT.c.lane, *_closures(LANE, "lane"), *_closures(LANE_KEY, "key"))
         .select_from(ACCOUNT.outerjoin(LANE, LANE.c.name == ACCOUNT.c.lane))
         .outerjoin(LANE_KEY, LANE_KEY.c.name == LANE.c.key)
         .where(ACCOUNT.c.name.in_(accounts))
-        .distinct()
     )
-    lanes, shut = [], []
-    for name, lane_reason, lane_until, key_reason, key_until in connection.execute(query):
-        lanes.append(name)
-        for reason, until in ((key_reason, key_until), (lane_reason, lane_until)):
-            if reason is not None and (until is None or until > row.now):
-                shut.append(Shut(name, reason, until))
-                break
-    return lanes, shut
+    found = sorted(connection.execute(query), key=lambda item: accounts.index(item.account))
+    lanes = {item.lane: _closure(item, row.now) for item in found}
+    return tuple(lanes), tuple(shut for shut in lanes.values() if shut is not None)
+
+
+def _closures(table: Any, name: str) -> tuple[Any, Any]:
+    return table.c.closed_reason.label(f"{name}_reason"), table.c.closed_until.label(f"{name}_until")
+
+
+def _closure(item: Any, at: float) -> Shut | None:
+    for reason, until in ((item.key_reason, item.key_until), (item.lane_reason, item.lane_until)):
+        if reason is not None and (until is None or until > at):
+            return Shut(item.lane, reason, until)
+    return None
 
 
 _CANCEL = (
@@ -214,7 +225,7 @@ _CANCEL = (
     )
     .returning(MESSAGE.c.status, MESSAGE.c.reason)
 )
-_EXISTS = select(MESSAGE.c.id).where(MESSAGE.c.id == bindparam("the_id", type_=String()))
+_STATUS = select(MESSAGE.c.status).where(MESSAGE.c.id == bindparam("the_id", type_=String()))
 _CANCELLED = insert(EVENT).values(
     message_id=bindparam("the_id", type_=String()),
     at=now(),

@@ -153,12 +153,11 @@ class InMemoryClient(Client):
         return [self._view(stored) for stored in found[:limit]]
 
     def cancel(self, id: str) -> bool:  # noqa: A002  # the message's id, as everywhere
-        """Cancel a message that is queued; True if it is cancelled now. Raises `MessageNotFound`."""
+        """Cancel a message if it is queued; True if it is cancelled in the end. Raises `MessageNotFound`."""
         stored = self._find(id)
-        if stored.status is not Status.QUEUED:
-            return False
-        self._move(stored, Status.CANCELLED, "cancelled", "application")
-        return True
+        if stored.status is Status.QUEUED:
+            self._move(stored, Status.CANCELLED, "cancelled", "application")
+        return stored.status is Status.CANCELLED
 
     def deliver(self, id: str) -> None:  # noqa: A002  # the message's id, as everywhere
         """Let the message be delivered. Raises `MessageNotFound`."""

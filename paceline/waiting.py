@@ -22,7 +22,8 @@ class Shut:
 class Situation:
     """What the sentence is made from. Times are Unix seconds by the database's clock.
 
-    `lanes` are those that may take the message, and `shut` says which of them are closed and why.
+    `lanes` are those that may take the message, and `shut` says which of them are closed and why. `ahead` is how many
+    of its line go before it, None if nobody counted.
     """
 
     now: float
@@ -34,7 +35,7 @@ class Situation:
     poll_at: float | None = None
     paused: bool = False
     attempts: int = 0
-    ahead: int = 0
+    ahead: int | None = None
     lanes: Sequence[str] = ()
     shut: Sequence[Shut] = ()
 
@@ -68,6 +69,8 @@ def _queued(it: Situation) -> str:
     if it.lanes and len(it.shut) == len(it.lanes):
         return " ".join(_shut(item) for item in it.shut)
     lanes = " or ".join(it.lanes)
+    if it.ahead is None:
+        return f"It waits for its turn on lane {lanes}."
     if it.ahead == 0:
         return f"It is the next of its line on lane {lanes}."
     count = f"more than {COUNTED:,}" if it.ahead > COUNTED else f"{it.ahead:,}"

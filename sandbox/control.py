@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from sandbox import memory
 from sandbox.call import json_body
 from sandbox.clock import Clock
 from sandbox.faults import parse_fault
@@ -64,7 +65,8 @@ async def control(request: web.BaseRequest, path: list[str], sandbox: Controlled
 
 async def summary_of(provider: Provider) -> dict[str, Any]:
     """All counts of a provider; the ledger's are made beside the event loop, so that arrivals are not held up."""
-    counts = await asyncio.to_thread(summarize, provider.ledger.rows(), dict(provider.limits()))
+    with memory.undisturbed():
+        counts = await asyncio.to_thread(summarize, provider.ledger.rows(), dict(provider.limits()))
     return counts | {"messages": dict(provider.statuses()), "webhooks": provider.webhooks.summary()}
 
 

@@ -6,7 +6,7 @@ Rows are kept as plain tuples, which Python's garbage collector stops visiting, 
 import asyncio
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
@@ -92,6 +92,9 @@ class Ledger:
         if self._close_row(seq):
             self._journal.append({"provider": self.provider, "closed": seq})
 
+    def __iter__(self) -> Iterator[Entry]:
+        return (Entry(*row) for row in self._rows)
+
     def entries(self, after: int = 0, limit: int | None = None) -> list[Entry]:
         """The entries whose number is above `after`, at most `limit` of them."""
         start = bisect_right(self._rows, after, key=itemgetter(0)) if after else 0
@@ -114,15 +117,14 @@ class Ledger:
             self._waiting.append((count, waiter))
             await waiter
 
-    def restore(self, records: Iterable[dict[str, Any]]) -> None:
-        """Takes over what earlier runs wrote for this provider."""
-        for record in records:
-            if "cleared" in record:
-                self._rows.clear()
-            elif "closed" in record:
-                self._close_row(record["closed"])
-            else:
-                self._rows.append(tuple(record[name] for name in Entry._fields))
+    def restore(self, record: dict[str, Any]) -> None:
+        """Takes over one line that an earlier run wrote for this provider."""
+        if "cleared" in record:
+            self._rows.clear()
+        elif "closed" in record:
+            self._close_row(record["closed"])
+        else:
+            self._rows.append(tuple(_shared(record[name]) for name in Entry._fields))
 
     def _close_row(self, seq: int) -> bool:
         index = bisect_right(self._rows, seq, key=itemgetter(0)) - 1
@@ -137,3 +139,8 @@ class Ledger:
         for waiter in ready:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _shared(value: Any) -> Any:
+    """The same string object for the same text: most columns repeat themselves."""
+    return sys.intern(value) if type(value) is str else value

@@ -117,24 +117,33 @@ class Lifecycle(Generic[M]):
 
     def begin(self, message: M) -> None:
         """Takes a message on, whatever status it has reached."""
-        step = self._next(message)
-        if step is not None:
-            self._schedule.add(step.when, message)
+        self._await(message, self._plan(message))
 
     def resume(self, message: M, until: float, settle: Callable[[M, Step], None]) -> None:
         """Takes on a message of an earlier run: what fell due by `until` is only settled, the rest will happen."""
-        step = self._next(message)
-        while step is not None and step.when <= until:
-            settle(message, step)
-            step = self._next(message)
-        self.begin(message)
+        steps = self._plan(message)
+        for step in steps:
+            if step.when <= until and _is_ahead(step, message):
+                settle(message, step)
+        self._await(message, steps)
 
-    def _next(self, message: M) -> Step | None:
-        steps = plan(self.settings, self._seed, message)
-        return next((step for step in steps if _RANK[step.status] > _RANK[message.status]), None)
+    def _plan(self, message: M) -> tuple[Step, ...]:
+        return plan(self.settings, self._seed, message)
+
+    def _await(self, message: M, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            if _is_ahead(step, message):
+                self._schedule.add(step.when, message)
+                return
 
     def _fire(self, message: M, _: float) -> None:
-        step = self._next(message)
-        if step is not None:
-            self._change(message, step)
-            self.begin(message)
+        steps = self._plan(message)
+        for step in steps:
+            if _is_ahead(step, message):
+                self._change(message, step)
+                break
+        self._await(message, steps)
+
+
+def _is_ahead(step: Step, message: Sent) -> bool:
+    return _RANK[step.status] > _RANK[message.status]

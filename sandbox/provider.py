@@ -1,14 +1,14 @@
 """What every provider in the sandbox is made of, and what each must bring."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from sandbox.call import Answer, Call, Trace
 from sandbox.clock import Clock
 from sandbox.fault_board import FaultBoard
 from sandbox.faults import AnyFault
-from sandbox.ledger import Entry, Ledger
+from sandbox.ledger import Ledger
 from sandbox.lifecycle import LifecycleSettings
 from sandbox.model import Model
 from sandbox.webhooks import Event, WebhookSender, WebhookSettings
@@ -75,8 +75,8 @@ class Provider(ABC):
         """
 
     @abstractmethod
-    def restore(self, entries: Iterable[Entry]) -> None:
-        """Takes over the messages of earlier runs."""
+    def restore(self) -> None:
+        """Takes over the messages of earlier runs from the ledger."""
 
     def change(self, settings: ProviderSettings) -> None:
         """Puts new settings in force. Faults are not among them: they have a board of their own."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from sandbox import memory
 from sandbox.clock import Clock
 from sandbox.control import control
 from sandbox.front import serve
@@ -38,12 +39,18 @@ class Sandbox:
             name: make_provider(name, own, Ledger(name, self._journal), self.clock, settings.seed)
             for name, own in settings.providers.items()
         }
-        records = list(self._journal.replay())
-        for name, provider in self.providers.items():
-            provider.ledger.restore(record for record in records if record["provider"] == name)
-            provider.restore(provider.ledger.entries())
+        self._restore()
         self._listener: Listener | None = None
         self._server: asyncio.Server | None = None
+
+    def _restore(self) -> None:
+        with memory.undisturbed():
+            for record in self._journal.replay():
+                provider = self.providers.get(record["provider"])
+                if provider is not None:
+                    provider.ledger.restore(record)
+            for provider in self.providers.values():
+                provider.restore()
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
         """Listens, and returns the address it is bound to.
@@ -69,6 +76,10 @@ class Sandbox:
         for provider in self.providers.values():
             await provider.stop()
         self._journal.close()
+
+    def entered(self) -> int:
+        """How many requests all ledgers hold."""
+        return sum(len(provider.ledger) for provider in self.providers.values())
 
     def _refuses(self) -> bool:
         return any(provider.faults.connection() for provider in self.providers.values())
@@ -119,10 +130,12 @@ async def _serve_until_told(sandbox: Sandbox, host: str, port: int, tls: ssl.SSL
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
+    thrift = asyncio.create_task(memory.keep_collections_short(sandbox.entered))
     try:
         bound = await sandbox.start(host, port, tls)
         sys.stdout.write(f"sandbox listening on {url_of(*bound, tls is not None)}\n")
         sys.stdout.flush()
         await told.wait()
     finally:
+        thrift.cancel()
         await sandbox.stop()

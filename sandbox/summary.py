@@ -36,52 +36,66 @@ def busiest_window(arrivals: Iterable[float], seconds: float) -> Busiest:
 
 def summarize(rows: Iterable[tuple[Any, ...]], limits: Mapping[str, Limit]) -> dict[str, Any]:
     """Requests, acceptances, duplicates, statuses, and the busiest window of each key and group."""
-    entries = [Entry(*row) for row in rows]
-    statuses = Counter(str(entry.status) for entry in entries)
-    accepted = [entry for entry in entries if entry.accepted]
+    statuses: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
+    accepted = 0
+    bodies, references = Doubles(), Doubles()
+    arrivals: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        entry = Entry._make(row)
+        statuses[str(entry.status)] += 1
+        if entry.fault:
+            faults[entry.fault] += 1
+        if entry.key and entry.group in limits:
+            arrivals[entry.key, entry.group].append(entry.monotonic)
+        if entry.accepted:
+            accepted += 1
+            bodies.add((entry.recipient, entry.body_sha), entry.seq)
+            if entry.dispatch_id:
+                references.add((entry.key, entry.dispatch_id), entry.seq)
     return {
-        "requests": len(entries),
-        "accepted": len(accepted),
+        "requests": statuses.total(),
+        "accepted": accepted,
         "throttled": statuses["429"],
         "closed": statuses[CLOSED],
         "statuses": dict(statuses),
-        "faults": dict(Counter(entry.fault for entry in entries if entry.fault)),
-        "duplicates": _doubled(accepted, by_reference=False),
-        "doubled_dispatch_ids": _doubled([entry for entry in accepted if entry.dispatch_id], by_reference=True),
-        "windows": _windows(entries, limits),
+        "faults": dict(faults),
+        "duplicates": bodies.as_json(),
+        "doubled_dispatch_ids": references.as_json(),
+        "windows": [_window(slot, times, limits[slot[1]]) for slot, times in sorted(arrivals.items())],
     }
 
 
-def _doubled(accepted: list[Entry], *, by_reference: bool) -> dict[str, Any]:
-    seen: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for entry in accepted:
-        slot = (entry.key, entry.dispatch_id) if by_reference else (entry.recipient, entry.body_sha)
-        seen[slot].append(entry.seq)
-    doubled = [seqs for seqs in seen.values() if len(seqs) > 1]
+class Doubles:
+    """Which slots were taken more than once."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[str, str], int] = {}
+        self._again: dict[tuple[str, str], list[int]] = {}
+
+    def add(self, slot: tuple[str, str], seq: int) -> None:
+        """Notes that entry `seq` took the slot."""
+        first = self._first.setdefault(slot, seq)
+        if first != seq:
+            self._again.setdefault(slot, [first]).append(seq)
+
+    def as_json(self) -> dict[str, Any]:
+        """How many entries there were beyond the first of their slot, and examples."""
+        doubled = list(self._again.values())
+        return {
+            "surplus": sum(len(seqs) - 1 for seqs in doubled),
+            "examples": [{"times": len(seqs), "seqs": seqs[:SHOWN]} for seqs in doubled[:SHOWN]],
+        }
+
+
+def _window(slot: tuple[str, str], times: list[float], limit: Limit) -> dict[str, Any]:
+    busiest = busiest_window(times, limit.seconds)
     return {
-        "surplus": sum(len(seqs) - 1 for seqs in doubled),
-        "examples": [{"times": len(seqs), "seqs": seqs[:SHOWN]} for seqs in doubled[:SHOWN]],
+        "key": slot[0],
+        "group": slot[1],
+        "limit": str(limit),
+        "requests": len(times),
+        "highest": busiest.requests,
+        "from": busiest.start,
+        "exceeded": busiest.requests > limit.count,
     }
-
-
-def _windows(entries: list[Entry], limits: Mapping[str, Limit]) -> list[dict[str, Any]]:
-    arrivals: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    for entry in entries:
-        if entry.key and entry.group in limits:
-            arrivals[entry.key, entry.group].append(entry.monotonic)
-    windows = []
-    for (key, group), times in sorted(arrivals.items()):
-        limit = limits[group]
-        busiest = busiest_window(times, limit.seconds)
-        windows.append(
-            {
-                "key": key,
-                "group": group,
-                "limit": str(limit),
-                "requests": len(times),
-                "highest": busiest.requests,
-                "from": busiest.start,
-                "exceeded": busiest.requests > limit.count,
-            }
-        )
-    return windows

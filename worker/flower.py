@@ -7,6 +7,7 @@ no recipient, content, credential or provider's answer.
 """
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 
 import structlog
 from celery import Celery
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from paceline import wire
 from paceline.status import Status
@@ -75,7 +78,7 @@ class MessageRows:
         self._waiting: list[_Attempt] = []
         self._noting = threading.Lock()
         self._publishing = threading.Lock()  # held while the connection is used
-        self._closed_until: float | None = None  # set while the broker is away
+        self._closed_until = -math.inf  # later than that while the broker is away
         self._connection: Any = None
         self._dispatcher: Any = None
 
@@ -96,13 +99,12 @@ class MessageRows:
         `outcome` is our word for the answer, `final` the status that the message has now, `attempt` counts from 1.
         `started_at` is Unix seconds, `runtime` seconds.
         """
-        event = _EVENTS.get(final, "task-failed")
-        row = _Attempt(message_id, lane, outcome, attempt, http_status, started_at, runtime, event)
         with self._noting:
-            if self._take_token() and len(self._waiting) < BACKLOG:
-                self._waiting.append(row)
-            else:
+            if len(self._waiting) >= BACKLOG or not self._take_token():
                 self.skipped += 1
+                return
+            event = _EVENTS.get(final, "task-failed")
+            self._waiting.append(_Attempt(message_id, lane, outcome, attempt, http_status, started_at, runtime, event))
 
     def flush(self) -> None:
         """Publish everything noted, as one broker message. Raises nothing; at worst it waits about a second, and then
@@ -111,7 +113,7 @@ class MessageRows:
         Where another thread is publishing, that thread takes these along.
         """
         # Looked at again after the release: an attempt noted meanwhile is left to nobody else.
-        while self._waiting and self._open() and self._publishing.acquire(blocking=False):
+        while self._open() and self._publishing.acquire(blocking=False):
             try:
                 self._publish_waiting()
             finally:
@@ -133,7 +135,7 @@ class MessageRows:
         return True
 
     def _open(self) -> bool:
-        return self._closed_until is None or self._clock() >= self._closed_until
+        return self._clock() >= self._closed_until
 
     def _publish_waiting(self) -> None:
         with self._noting:
@@ -141,14 +143,14 @@ class MessageRows:
         try:
             self._publish(attempts)
         except Exception as error:  # whatever the broker's client raises: a row is not worth a message
-            if self._closed_until is None:
+            if self._closed_until == -math.inf:
                 log.warning("flower_rows_wait", error=type(error).__name__)
             self._disconnect()
             self._closed_until = self._clock() + BREAKER
             with self._noting:
                 self._waiting[:0] = attempts
         else:
-            self._closed_until = None
+            self._closed_until = -math.inf
 
     def _publish(self, attempts: list[_Attempt]) -> None:
         send = (self._dispatcher or self._connect()).send
@@ -180,10 +182,14 @@ class MessageRows:
 
     def _options(self) -> dict[str, Any]:
         """What replaces the application's own transport options: an answer soon or none, and a single try."""
-        options: dict[str, Any] = {**_SOON, "retry_on_timeout": False, "max_retries": 0}
-        if sentinels := self._app.conf.broker_transport_options.get("sentinel_kwargs"):
-            options["sentinel_kwargs"] = {**sentinels, **_SOON}
-        return options
+        sentinels = self._app.conf.broker_transport_options.get("sentinel_kwargs") or {}
+        return {
+            **_SOON,
+            "retry_on_timeout": False,
+            "max_retries": 0,
+            # Without a retry of our own, redis-py tries a sentinel that is away for seconds before it asks the next.
+            "sentinel_kwargs": {**sentinels, **_SOON, "retry": Retry(NoBackoff(), 0)},
+        }
 
     def _disconnect(self) -> None:
         connection, self._connection, self._dispatcher = self._connection, None, None

@@ -54,10 +54,13 @@ class Gate:
             grant = Unseeded()
         if isinstance(grant, Unseeded):
             return Grant(0, 0, 0, 0, AWAY, AWAY, "", 0.0, "", probe=False, since=-math.inf)
-        if grant.closed_for:
+        if grant.closed_for and not grant.probe:
             self._memory.shut(grant.closed_for)
         else:
-            self._memory.answered(grant.since, (grant.room_high, grant.room_rest), (grant.wait_high, grant.wait_rest))
+            # Behind a probe the lane is closed to all others until its answer comes.
+            held = grant.closed_for if grant.probe else 0.0
+            waits = (max(grant.wait_high, held), max(grant.wait_rest, held))
+            self._memory.answered(grant.since, (grant.room_high, grant.room_rest), waits)
         return grant
 
     def _ask(self, claim: Claim, nonce: str, caller: str, high: int, rest: int) -> Grant | Unseeded:

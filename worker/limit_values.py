@@ -57,7 +57,7 @@ class LaneLimits:
 
     @property
     def restamp_life(self) -> float:
-        """Seconds from `Grant.since` within which a token may be stamped again: the shortest rolling window, else a day."""
+        """Seconds from `Grant.since` in which a token may be stamped again: the shortest rolling window, else a day."""
         return min((bucket.limit.window or 86400.0) for bucket in self.limits)
 
 
@@ -88,7 +88,7 @@ class Unseeded:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Tokens of a lane's class spent `age` seconds ago, `rest` of `total` not of priority high. For an aggregate, the youngest age."""
+    """Tokens of a lane's class spent `age` seconds ago (of an aggregate, the youngest), `rest` of them not for high."""
 
     lane_class: str
     age: float
@@ -116,7 +116,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """The nonce of the state in Redis, and whether that state is good for this host: this run of the server, these limits."""
+    """The nonce of the state in Redis, and whether that state is good for this host, this run and these limits."""
 
     nonce: str | None
     current: bool

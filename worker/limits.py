@@ -1,6 +1,6 @@
 """The limiter of a key's lanes: Python's side of `token_bucket.lua`, which holds the state and the reasons.
 
-Durations are float seconds; `math.inf` is for ever. Nothing here sleeps, and with Redis away redis-py's errors pass through.
+Durations are float seconds; `math.inf` is for ever. Nothing here sleeps; without Redis, redis-py's errors pass through.
 """
 
 import hashlib
@@ -65,8 +65,8 @@ class UnsuitableServer(Exception):
 class Limiter:
     """Grants tokens of any key's limits. Safe to share between threads.
 
-    `prefix` begins every name in Redis. `host` names the machine whose `monotonic` clock is passed along: processes that share
-    one share the other. `wall` only guesses the day that the server is asked about.
+    `prefix` begins every name in Redis. `host` names the machine whose `monotonic` clock is passed along: processes
+    that share one share the other. `wall` only guesses the day that the server is asked about.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Limiter:
         """Take up to `high` and `rest` tokens of all the lane's limits at once, in one round trip.
 
         The same `caller` asking again with the same `operation_id` gets the tokens it got before, and spends none.
-        After a closure that asks for a probe one token is granted, and the lane is closed for `probe_hold` seconds more.
+        After a closure that wants a probe one token is granted, and the lane is closed for `probe_hold` seconds more.
         """
         asked: tuple[Argument, ...] = (lane.lane_class, caller, operation_id, high, rest, _us(probe_hold))
         answer = self._call(lane, "acquire", signature, nonce, asked)
@@ -123,7 +123,7 @@ class Limiter:
         )
 
     def stamp(self, lane: LaneLimits, *, signature: str, nonce: str, high: int, rest: int) -> bool:
-        """Spend tokens again, now, whether or not there is room. False if the key is unseeded: the request must not leave."""
+        """Spend tokens again, now, room or not. False if the key is unseeded: then the request must not leave."""
         return self._call(lane, "stamp", signature, nonce, (lane.lane_class, high, rest))[0] == "OK"
 
     def levels(self, lane: LaneLimits, *, signature: str, nonce: str) -> Levels | Unseeded:
@@ -147,10 +147,10 @@ class Limiter:
         probed: bool = False,
         force: bool = False,
     ) -> bool:
-        """Close the lane, or the whole key, for `seconds` (None: until an operator opens it). The later of two closures wins.
+        """Close the lane, or the whole key, for `seconds` (None: until an operator opens it). The later end wins.
 
-        `probe` lets one request at a time through afterwards, until `open`. `probed` says that the probe itself was refused.
-        `force` replaces the closure there is. False if the key is unseeded.
+        `probe` lets one request at a time through afterwards, until `open`. `probed` says that the probe itself was
+        refused. `force` replaces the closure there is. False if the key is unseeded.
         """
         name = KEY if whole_key else lane.lane_class
         length: Argument = "operator" if seconds is None else _us(seconds)
@@ -163,7 +163,7 @@ class Limiter:
         )
 
     def open(self, lane: LaneLimits, *, signature: str, nonce: str, whole_key: bool = False) -> bool:
-        """Open the lane, or lift the closure of the whole key; after a probe's success too. False if the key is unseeded."""
+        """Open the lane, or lift the whole key's closure; after a probe's success too. False if the key is unseeded."""
         return self._plain(lane, "open", signature, nonce, (KEY if whole_key else lane.lane_class,))
 
     def cap(
@@ -177,10 +177,11 @@ class Limiter:
         reset_in: float,
         age: float,
     ) -> bool:
-        """Heed a provider's `remaining` until `reset_in` seconds from now, for windows of an hour and longer and for days.
+        """Heed a provider's `remaining` until `reset_in` seconds from now; for days and windows from an hour up.
 
-        `age` is how many seconds ago the request left whose answer said so: what was granted since is taken off. A later
-        request's answer replaces an earlier one's; none of them ever adds to the limit's own room. False if the key is unseeded.
+        `age` is how many seconds ago the request left whose answer said so: what was granted since is taken off.
+        A later request's answer replaces an earlier one's; none ever adds to the limit's own room. False if the key is
+        unseeded.
         """
         if bucket.limit.window is not None and bucket.limit.window < 3600:
             return True
@@ -197,7 +198,7 @@ class Limiter:
     ) -> bool:
         """Replace all of a key's state by the ledger's `image`. False if the stored nonce is no longer `expected`.
 
-        Sent at most once, without any retry: a copy that arrived after the data was lost again would revive an old image.
+        Sent at most once, without any retry: a copy that arrived after another loss would revive an old image.
         """
         for _ in range(_CLOCK_TRIES):
             known = payload(lanes, image, self._server_now)
@@ -215,7 +216,7 @@ class Limiter:
     def _call(
         self, lane: LaneLimits, op: str, signature: str, nonce: str, arguments: tuple[Argument, ...]
     ) -> list[str]:
-        """Run an operation on the lane's limits; asks again with better days, or once a step of the clock is certain."""
+        """Run an operation on the lane's limits; ask again with better days, or once a step of the clock is certain."""
         tolerance = _tolerance([lane])
         confirm, tries = False, 0
         while True:
@@ -236,10 +237,10 @@ class Limiter:
         pool = self._redis.connection_pool
         connection = pool.get_connection()
         try:
-            connection.send_command("EVAL", self._source, 1, base, tabbed(arguments))
+            connection.send_command("EVAL", self._source, 1, base, tabbed(arguments))  # type: ignore[no-untyped-call]
             return fields_of(connection.read_response())
         except BaseException:
-            connection.disconnect()  # a late answer must not meet the next command
+            connection.disconnect()  # type: ignore[no-untyped-call]  # a late answer must not meet the next command
             raise
         finally:
             pool.release(connection)
@@ -300,7 +301,7 @@ def _seconds(us: str) -> float:
 
 
 def _tolerance(lanes: Sequence[LaneLimits]) -> int:
-    """How far the server's clock may run ahead of ours unnoticed: a fifth of the smallest guard (docs/limits.md has the sum)."""
+    """How far the server's clock may run ahead of ours unnoticed: a fifth of the smallest guard (docs/limits.md)."""
     return _us(min(bucket.guard for lane in lanes for bucket in lane.limits) / 5)
 
 

@@ -107,6 +107,7 @@ class LaneMemory:
             if self._refusals:
                 self._refusals = 0
                 self._closed_until = -math.inf
+                self._asked_at = -math.inf  # there is more room now than the probe was told of
                 self._noted_at = now
                 return Recovery.OPENS
             if now - self._noted_at > NEWS_INTERVAL:

@@ -180,8 +180,10 @@ class Slice:
         if verdict.closure is not None:
             self._outbox.news.append(pump.gates.shut(lane, verdict.closure, passed_at))
             pump.telemetry.closed(lane, verdict.closure)
+            self._file(lane, [verdict.closure.seconds])  # behind a probe it stood for as long as a request may take
         elif verdict.worked and (news := gate.worked()) is not None:
             self._outbox.news.append(news)
+            self._file(lane, [0.0])
         if answer.response is not None and passed_at is not None:
             left = delivery.sender.provider.remaining(delivery.sender.account, answer.response)
             if left is not None:

@@ -69,6 +69,7 @@ def decide(outcome: Outcome, sender: Sender, standing: Standing) -> Decision:
         case Accepted():
             return Decision(
                 outcome.status,
+                reason="the provider took it and calls it failed" if outcome.status is Status.FAILED else None,
                 # Without an id nothing can be asked; a webhook may still match it.
                 poll_in=next_poll(sender, 0) if outcome.provider_message_id else sender.give_up_after,
                 provider_message_id=outcome.provider_message_id,

@@ -122,13 +122,16 @@ end
 local function keep_clock()
   local counted = read_clock()
   at = (doubted or not anchor) and seen or counted
-  local step = anchor and at - monotonic - anchor or 0
-  if (not anchor or step > tolerance) and not confirmed then return false end
-  if doubted then redis.call('HDEL', seed_name, 'd:' .. host) end
+  local ahead = anchor and at - monotonic - anchor or 0 -- TIME stepped forward, or this host's line lies low
+  local behind = anchor and anchor - (counted - monotonic) or 0 -- TIME stepped back, or others counted less
+  if (not anchor or ahead > tolerance) and not confirmed then return false end
   if at < counted then tell_others(counted - at, false) end
-  if not anchor then tell_others(0, true) end
-  if step > tolerance then at = math.max(at - step, seen) end -- TIME stepped forward
-  if step < -tolerance then tell_others(0, true) end -- it stepped back: the others would not notice when it returns
+  if ahead > tolerance then
+    if anchor + monotonic < seen then anchor = nil end -- overtaken: the line says nothing any more
+    at = math.max(at - ahead, seen)
+  end
+  if not anchor or ahead > tolerance or behind > tolerance then tell_others(0, true) end
+  if doubted then redis.call('HDEL', seed_name, 'd:' .. host) end
   anchor = math.min(anchor or at - monotonic, at - monotonic)
   skip, seen = now - at, at
   redis.call('HSET', seed_name, 'skip', int(skip), 'seen', int(seen), 'a:' .. host, int(anchor))

@@ -6,7 +6,7 @@ import hmac
 import secrets
 from bisect import bisect_left
 from collections.abc import Callable
-from operator import itemgetter
+from operator import attrgetter
 
 from sandbox.ids import token
 
@@ -32,7 +32,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self._by_participant: dict[str, Conversation] = {}
-        self._order: list[tuple[int, Conversation]] = []  # by activity; only a conversation's last place counts
+        self._places: list[int] = []  # ascending, and beside each the conversation that took it;
+        self._order: list[Conversation] = []  # only a conversation's last place counts
         self._activity = 0
 
     def touch(self, participant: str, at: float) -> Conversation:
@@ -43,20 +44,22 @@ class Inbox:
         self._activity += 1
         conversation.activity = self._activity
         conversation.last_message_at = max(conversation.last_message_at, at)
-        self._order.append((self._activity, conversation))
+        self._places.append(self._activity)
+        self._order.append(conversation)
         if len(self._order) > 2 * len(self._by_participant) + _SLACK:
-            self._order = [(place, other) for place, other in self._order if other.activity == place]
+            self._order = sorted(self._by_participant.values(), key=attrgetter("activity"))
+            self._places = [other.activity for other in self._order]
         return conversation
 
     def page(
         self, limit: int, before: int | None, wanted: Callable[[Conversation], bool]
     ) -> tuple[list[Conversation], bool]:
         """At most `limit` wanted conversations older than the place `before`, and whether there are more."""
-        end = len(self._order) if before is None else bisect_left(self._order, before, key=itemgetter(0))
+        end = len(self._order) if before is None else bisect_left(self._places, before)
         found: list[Conversation] = []
         for index in range(end - 1, -1, -1):
-            place, conversation = self._order[index]
-            if conversation.activity == place and wanted(conversation):
+            conversation = self._order[index]
+            if conversation.activity == self._places[index] and wanted(conversation):
                 if len(found) == limit:
                     return found, True
                 found.append(conversation)

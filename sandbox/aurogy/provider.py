@@ -1,7 +1,7 @@
 """The Aurogy Business API (v1.0): who may call what, how often, and what each endpoint does."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from http.client import responses
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from sandbox.aurogy.settings import AurogySettings
 from sandbox.call import Answer, Call, Trace, json_body
 from sandbox.clock import Clock
 from sandbox.ids import token
-from sandbox.ledger import Entry, Ledger
+from sandbox.ledger import Ledger
 from sandbox.lifecycle import Lifecycle, Step
 from sandbox.model import SettingsError, parse
 from sandbox.provider import Provider, ProviderSettings
@@ -259,11 +259,10 @@ class Aurogy(Provider):
         self._statuses[step.status] += 1
         message.reach(step)
 
-    def restore(self, entries: Iterable[Entry]) -> None:
+    def restore(self) -> None:
         """Takes over the messages of earlier runs; what fell due before their last entry is not told again."""
-        known = list(entries)
-        until = known[-1].at if known else 0.0
-        for entry in known:
+        until = max((entry.at for entry in self.ledger), default=0.0)
+        for entry in self.ledger:
             if entry.accepted:
                 business = self._business(self._keys.business_of(entry.key))
                 test = entry.key.startswith("test")

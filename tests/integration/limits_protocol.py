@@ -1,4 +1,4 @@
-"""The protocol between ledger and limiter, one step at a time, so that a test can interleave, kill and stop whoever runs it.
+"""The protocol between ledger and limiter, step by step, so that a test can interleave, kill and stop who runs it.
 
 The database is a model, with the row lock and the transactions the protocol needs; the limiter is the real script.
 """
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from redis import Redis
 
-from tests.integration.limits_world import SCRIPT, RuledLimiter, World, lane_of, most_in_any_window
-from worker.limits import Image, Spent, Unseeded, signature_of
+from tests.integration.limits_world import RuledLimiter, World, dump, lane_of, most_in_any_window, restore
+from worker.limits import SCRIPT, Grant, Image, Spent, Unseeded, signature_of
 
 LANE = lane_of("5/10s")
 LEASE = 20.0
@@ -124,11 +124,9 @@ class Universe:
             if self.in_flight and self.chance.random() < 0.5:
                 self.in_flight.pop(0)()
         elif what < 0.5:
-            self.dumps.append({name: value for name in self.redis.keys() if (value := self.redis.dump(name))})
+            self.dumps.append(dump(self.redis))
         elif what < 0.7 and self.dumps:
-            self.redis.flushdb()
-            for name, value in self.chance.choice(self.dumps).items():
-                self.redis.restore(name, 0, value)
+            restore(self.redis, self.chance.choice(self.dumps))
             self.world.run_id = self.name()
         elif what < 0.9 and self.in_flight:
             self.in_flight.pop()()
@@ -178,7 +176,7 @@ class Pump:
         for attempt in grant.granted:
             yield from self._send(grant, attempt, answer.since, nonce)
 
-    def _acquire(self, asked: int, nonce: str, operation: str):  # type: ignore[no-untyped-def]
+    def _acquire(self, asked: int, nonce: str, operation: str) -> Grant | Unseeded:
         return self.limiter.acquire(
             LANE,
             signature=self.universe.signature,
@@ -232,9 +230,8 @@ class Pump:
                 [LANE], signature=self.universe.signature, expected=expected, nonce=nonce, image=image
             )
 
-        if (
-            self.universe.chance.random() < 0.3
-        ):  # it dies here, or hears nothing: the command is on its way, the row rolls back
+        # it may die here, or hear nothing: the command is on its way, and the row rolls back
+        if self.universe.chance.random() < 0.3:
             self.universe.in_flight.append(send)
             self.database.release(self)
             return

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 from redis import Redis
 
 from tests.integration.limits_world import (
-    SCRIPT,
     RuledLimiter,
     World,
     bucket_overflows,
@@ -16,7 +15,7 @@ from tests.integration.limits_world import (
     most_in_any_window,
     most_in_first_hit_windows,
 )
-from worker.limits import Grant, Image, LaneLimits, Spent, signature_of
+from worker.limits import SCRIPT, Grant, Image, LaneLimits, Spent, signature_of
 
 
 @dataclass

@@ -4,6 +4,7 @@ import itertools
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from redis import Redis
 
@@ -76,6 +77,19 @@ def lane_of(*limits: str, key: str = "k", lane_class: str = "send", reserve: flo
     return LaneLimits(key, lane_class, tuple(Bucket.of(Limit.parse(text), reserve=reserve) for text in limits))
 
 
+def dump(redis: Redis) -> dict[bytes, bytes]:
+    """All that the server holds, as a file of it would keep it."""
+    names = cast("list[bytes]", redis.keys())
+    return {name: cast("bytes", redis.dump(name)) for name in names}
+
+
+def restore(redis: Redis, file: dict[bytes, bytes]) -> None:
+    """Start again from an older file. The run id is the caller's to change."""
+    redis.flushdb()
+    for name, value in file.items():
+        redis.restore(name, 0, value)
+
+
 def most_in_any_window(arrivals: Iterable[float], window: float) -> int:
     """The most arrivals in any half-open interval as long as the window."""
     times, most, first = sorted(arrivals), 0, 0
@@ -106,7 +120,7 @@ def most_in_first_hit_windows(arrivals: Iterable[float], window: float) -> int:
 
 
 def bucket_overflows(arrivals: Iterable[float], count: int, window: float) -> bool:
-    """Whether a provider's own bucket, `count` deep and refilled at `count / window`, would have refused one of them."""
+    """Whether a provider's own bucket, `count` deep and refilled in one window, would have refused one of them."""
     level, before = float(count), float("-inf")
     for time in sorted(arrivals):
         level = min(float(count), level + (time - before) * count / window)

@@ -91,8 +91,8 @@ def test_a_later_send_at_keeps_the_message_out_of_the_line(client: Client, datab
     client.enqueue(HELLO, via="main", send_at=YESTERDAY)
 
     later, now = rows(database_url, tables.Message)
-    assert later.due_at == later.send_at == pytest.approx(TOMORROW.timestamp())
-    assert (now.due_at, now.send_at) == (None, pytest.approx(YESTERDAY.timestamp()))
+    assert later.due_at == later.send_at == pytest.approx(TOMORROW.timestamp(), abs=0.01)
+    assert (now.due_at, now.send_at) == (None, pytest.approx(YESTERDAY.timestamp(), abs=0.01))
 
 
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
@@ -243,13 +243,15 @@ def test_a_child_process_may_use_the_client_it_inherited(client: Client, databas
     child = os.fork()
     if child == 0:
         try:
-            client.enqueue(HELLO, via="main", idempotency_key="child")
+            for number in range(100):
+                client.enqueue(HELLO, via="main", idempotency_key=f"child {number}")
         finally:
             os._exit(0)
+    for number in range(100):
+        client.enqueue(HELLO, via="main", idempotency_key=f"parent {number}")
     os.waitpid(child, 0)
 
-    client.enqueue(HELLO, via="main", idempotency_key="parent again")
-    assert [row.key for row in rows(database_url, tables.IdempotencyKey)] == ["child", "parent", "parent again"]
+    assert len(rows(database_url, tables.IdempotencyKey)) == 201
 
 
 def test_a_closed_client_opens_again(client: Client) -> None:

@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 
 import pytest
@@ -52,8 +53,8 @@ def test_sixteen_processes_with_the_same_keys_store_each_once(database_url: str)
 
     new = Counter(key for key, _, replayed in answers if not replayed)
     assert new == dict.fromkeys(shuffled(KEYS, 0), 1)
-    assert len({(key, id) for key, id, _ in answers}) == KEYS
-    assert {row.id for row in rows(database_url, tables.Message)} == {id for _, id, _ in answers}
+    assert len({(key, message) for key, message, _ in answers}) == KEYS
+    assert {row.id for row in rows(database_url, tables.Message)} == {message for _, message, _ in answers}
 
 
 @pytest.mark.timeout(120)
@@ -71,14 +72,14 @@ def test_sixteen_streams_of_the_same_keys_store_each_once(database_url: str) -> 
 
 
 def test_a_long_stream_does_not_starve_a_single_message(database_url: str) -> None:
-    """Given a stream of thousands in another thread, when single messages are enqueued meanwhile, then none waits long."""
+    # On SQLite they share one writer's lock, for which nobody queues: whoever asks at the right moment has it.
     install(database_url)
     with Client(database_url=database_url, broker_url=NOWHERE, environ={}) as client:
         client.enqueue(HELLO, via="main")
         done = threading.Event()
 
         def endless() -> None:
-            def items():  # type: ignore[no-untyped-def]
+            def items() -> Iterator[Outgoing]:
                 while not done.is_set():
                     yield Outgoing(HELLO, "main", priority="bulk")
 
@@ -96,5 +97,4 @@ def test_a_long_stream_does_not_starve_a_single_message(database_url: str) -> No
             done.set()
             stream.join()
 
-    print(sorted(waits)[15], max(waits))
-    assert max(waits) < 3
+    assert max(waits) < 2

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from tests.integration.limits_setting import Setting, judge
-from tests.integration.limits_world import lane_of, most_in_any_window
+from tests.integration.limits_world import dump, lane_of, most_in_any_window, restore
 from worker.limits import Bucket
 
 QUICK = settings(
@@ -85,16 +85,14 @@ def test_no_window_is_exceeded_though_data_is_lost(
     chance = random.Random(seed)
     setting = Setting(valkey, lane_of(*limits), hosts)
     setting.world.latency = iter(lambda: chance.choice((0.0, 0.001, 0.04, 0.4)), None)
-    dump: dict[bytes, bytes] = {}
+    file: dict[bytes, bytes] = {}
     for pause, (host, high, rest), event in steps:
         setting.world.now += pause * chance.choice((1, 1, 30))
         if event == "lost":
             valkey.flushdb()
-        elif event == "restored" and dump:
+        elif event == "restored" and file:
             # a server that starts from an older file has a new run id
-            valkey.flushdb()
-            for name, value in dump.items():
-                valkey.restore(name, 0, value)
+            restore(valkey, file)
             setting.world.run_id = f"run{setting.operations}"
         elif event == "resent":
             before, earlier = len(setting.tokens), setting.last
@@ -107,7 +105,7 @@ def test_no_window_is_exceeded_though_data_is_lost(
         else:
             setting.take(host % hosts, high, rest)
         if chance.random() < 0.3:
-            dump = {name: value for name in valkey.keys() if (value := valkey.dump(name))}
+            file = dump(valkey)
     judge(setting, chance)
 
 

@@ -218,11 +218,12 @@ def test_a_directory_that_another_user_may_have_made_is_refused(
     directory.rmdir()
 
     (tmp_path / "real").mkdir(mode=0o700)
-    {
-        "open": lambda: directory.mkdir(mode=0o755),
-        "link": lambda: directory.symlink_to("real"),
-        "file": directory.touch,
-    }[trap]()
+    if trap == "open":
+        directory.mkdir(mode=0o755)
+    elif trap == "link":
+        directory.symlink_to("real")
+    else:
+        directory.touch()
 
     with pytest.raises(ConfigurationError, match="must be a directory of this user's that is closed to others"):
         redis_url(deep)

@@ -17,7 +17,9 @@ TRACE = Trace("live:abc", "send", "ana", "dsp_1")
 def reread(path: Path, provider: str = "aurogy") -> tuple[Ledger, Journal]:
     journal = Journal(path)
     ledger = Ledger(provider, journal)
-    ledger.restore(record for record in journal.replay() if record["provider"] == provider)
+    for record in journal.replay():
+        if record["provider"] == provider:
+            ledger.restore(record)
     return ledger, journal
 
 

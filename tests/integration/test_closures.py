@@ -1,0 +1,157 @@
+"""Lanes close and open: Retry-After in both forms, backoff and probes, keys, and what an operator does."""
+
+import itertools
+import time
+from collections.abc import Callable
+
+import pytest
+
+from sandbox.background import SandboxServer
+from tests.support.installation import ACCOUNT, Installation, until
+from worker.operate import close, lanes_named, open_
+
+Build = Callable[..., Installation]
+LANE = f"{ACCOUNT}/send"
+
+
+def lane(built: Installation, name: str = LANE) -> dict[str, object]:
+    [row] = built.rows("SELECT * FROM paceline_lane WHERE name = :name", name=name)
+    return dict(row)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("form", ["seconds", "http-date"])
+def test_retry_after_is_a_promise(build: Build, sandbox: SandboxServer, status: int, form: str) -> None:
+    """Given Retry-After once, when slices go on, then nothing arrives before it, and it costs no retry budget."""
+    built = build(retry={"schedule": []})
+    service = built.service()
+    sandbox.fault("aurogy", "status", status=status, retry_after=2, retry_after_form=form, clock_skew=5000, count=1)
+    for number in range(3):
+        built.text(number)
+
+    until(lambda: (service.tick(), service.pump.run_slice(2)) and built.statuses() == {"accepted": 3}, 15)
+
+    refused, *later = sandbox.ledger("aurogy")
+    assert refused.status == status
+    # Those that had left already may arrive just behind the refusal; the rest keep the promise.
+    waited = [entry.monotonic - refused.monotonic for entry in later]
+    assert all(gap < 0.2 or gap >= (2 if form == "seconds" else 1) for gap in waited)
+    assert max(waited) < 6
+    assert built.rows("SELECT sum(failures) AS failures FROM paceline_message") == [{"failures": 0}]
+
+
+def test_another_lane_does_not_notice(build: Build, sandbox: SandboxServer) -> None:
+    """Given the send lane is closed for a minute, when a message accepted before is due for a poll, then it is asked."""
+    built = build(poll={"schedule": [1]})
+    service = built.service()
+    receipt = built.text()
+    until(lambda: service.pump.run_slice(1) and built.statuses() == {"accepted": 1})
+    sandbox.fault("aurogy", "status", status=429, retry_after=60, path="/v1/messages/text")
+    built.text(1)
+
+    until(lambda: (service.tick(), service.pump.run_slice(1)) and built.client.status(receipt.id).status != "accepted")
+
+    assert lane(built)["closed_reason"] == "throttled"
+    assert lane(built, f"{ACCOUNT}/status")["closed_reason"] is None
+
+
+def test_retry_after_of_a_year_waits_for_an_operator(build: Build, sandbox: SandboxServer) -> None:
+    """Given a provider that asks for a year, when it is opened by hand, then the lane goes on at once."""
+    built = build()
+    service = built.service()
+    sandbox.fault("aurogy", "status", status=503, retry_after=31_536_000, count=1)
+    receipt = built.text()
+    until(lambda: service.pump.run_slice(1) and lane(built)["closed_reason"])
+
+    assert lane(built)["closed_until"] is None
+    assert "365.0 days" in str(lane(built)["closed_reason"])
+    assert "closed" in built.client.status(receipt.id).waiting_for
+
+    lanes = lanes_named(built.topology, LANE)
+    open_(built.engine, lanes, whole_key=False)
+    built.redis.flushall()  # as if Redis had forgotten: the database alone says that it is open
+    until(lambda: (service.tick(), service.pump.run_slice(1)) and built.statuses() == {"accepted": 1})
+
+
+def test_503_without_a_date_backs_off_and_probes_one_at_a_time(build: Build, sandbox: SandboxServer) -> None:
+    """Given an outage, when it lasts over several probes, then each probe is one request, and no message fails."""
+    built = build(retry={"schedule": [0.1]})
+    service = built.service()
+    sandbox.fault("aurogy", "status", status=503)
+    for number in range(6):
+        built.text(number)
+    until(lambda: (service.tick(), service.pump.run_slice(1)) and int(str(lane(built)["refusals"])) >= 3, 30)
+    storm = len(sandbox.ledger("aurogy"))
+    sandbox.clear_faults("aurogy")
+
+    until(lambda: (service.tick(), service.pump.run_slice(1)) and built.statuses() == {"accepted": 6}, 30)
+
+    first = sandbox.ledger("aurogy")[0]
+    probes = [entry for entry in sandbox.ledger("aurogy")[:storm] if entry.monotonic - first.monotonic > 0.3]
+    gaps = [later.monotonic - earlier.monotonic for earlier, later in zip(probes, probes[1:], strict=False)]
+    assert all(gap > 0.01 for gap in gaps), "two probes went at once"
+    assert lane(built)["refusals"] == 0
+    assert lane(built)["closed_reason"] is None
+
+
+def test_a_message_that_alone_is_refused_with_503_fails_in_the_end(build: Build, sandbox: SandboxServer) -> None:
+    """Given one message that brings 503 each time, when others get through, then its own budget is spent."""
+    built = build(retry={"schedule": [0.05]})
+    service = built.service()
+    sandbox.fault("aurogy", "status", status=503, recipient="auro_usr_00000000a")
+    receipt = built.text(0)
+    others = itertools.count(1)
+
+    def turn() -> bool:
+        if "queued" not in built.statuses() or built.statuses()["queued"] < 3:
+            built.text(next(others))
+        service.tick()
+        service.pump.run_slice(1)
+        return built.client.status(receipt.id).status == "failed"
+
+    until(turn, 60)
+
+    assert "retry budget of 1 is spent" in (built.client.status(receipt.id).reason or "")
+
+
+def test_401_closes_the_key_and_403_the_lane(build: Build, sandbox: SandboxServer) -> None:
+    built = build(poll={"schedule": [1]})
+    service = built.service()
+    sandbox.fault("aurogy", "status", status=403, path="/v1/messages/text", count=1)
+    built.text()
+    until(lambda: service.pump.run_slice(1) and lane(built)["closed_reason"])
+    assert built.rows("SELECT closed_reason FROM paceline_key") == [{"closed_reason": None}]
+    assert lane(built)["closed_until"] is None
+
+    open_(built.engine, lanes_named(built.topology, LANE), whole_key=False)
+    built.redis.flushall()
+    sandbox.fault("aurogy", "status", status=401, count=1)
+    service = built.service()
+    until(
+        lambda: (
+            (service.tick(), service.pump.run_slice(1))
+            and built.rows("SELECT closed_reason FROM paceline_key")[0]["closed_reason"]
+        )
+    )
+    service.tick()
+    service.pump.run_slice(1)
+
+    assert built.statuses() == {"queued": 1}
+    assert len(sandbox.ledger("aurogy")) == 2
+
+
+def test_a_lane_closed_by_hand_stays_closed(build: Build, sandbox: SandboxServer) -> None:
+    built = build()
+    service = built.service()
+    close(built.engine, lanes_named(built.topology, ACCOUNT), whole_key=True)
+    built.text()
+    until_closed = time.monotonic() + 1.5
+    while time.monotonic() < until_closed:
+        service.tick()
+        service.pump.run_slice(0.2)
+
+    assert sandbox.ledger("aurogy") == []
+    assert built.statuses() == {"queued": 1}
+
+    open_(built.engine, lanes_named(built.topology, ACCOUNT), whole_key=True)
+    until(lambda: (service.tick(), service.pump.run_slice(1)) and built.statuses() == {"accepted": 1})

@@ -1,0 +1,55 @@
+"""The file that `paceline init` writes: it works as it stands, and every line of it can be set."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from config.settings import load
+from config.template import render
+from providers.base import Provider
+from providers.registry import PROVIDERS
+from tests.unit.settings_support import PROVIDERS as VARIED
+
+
+def test_the_file_as_written_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    defaults = load(environ={})
+    Path("paceline.toml").write_text(render(PROVIDERS.values()))
+
+    settings = load(environ={})
+
+    assert settings.accounts == {}
+    for section in ("connection", "hooks", "worker", "flower", "sandbox", "events", "limiter"):
+        assert getattr(settings, section) == getattr(defaults, section)
+
+
+@pytest.mark.parametrize("providers", [PROVIDERS, VARIED], ids=["real", "varied"])
+def test_every_line_can_be_set(tmp_path: Path, providers: Mapping[str, Provider]) -> None:
+    chosen = re.sub(r"(?m)^#(?! )", "", render(providers.values()))
+    file = tmp_path / "paceline.toml"
+    file.write_text(re.sub(r"(?m)^sms = .*$", "", chosen))  # the example's accounts need not be there
+    environ = {"FLOWER_LOGIN": "ann:x", "PGPASSWORD": "x"} | {
+        f"{name}_{credential.name}".upper().replace("-", "_"): credential.sandbox or "somebody"
+        for name, provider in providers.items()
+        for credential in provider.credentials
+    }
+
+    settings = load(file, environ=environ, providers=providers)
+
+    assert settings.hooks.public_url == "https://hooks.example.com"
+    assert list(settings.accounts) == [f"{name}-main" for name in providers]
+    for name, provider in providers.items():
+        account = settings.accounts[f"{name}-main"]
+        assert [limit.text for limit in account.limits["send"]] == list(provider.limits["send"])
+        assert account.account.base_url == provider.base_url.rstrip("/")
+        assert account.account.options == {option: item.default for option, item in provider.options.items()}
+
+
+def test_credentials_are_read_from_the_environment() -> None:
+    text = render(VARIED.values())
+
+    assert '#password = "${COURIER_PASSWORD}"  # 8 letters from a to z' in text
+    assert '#sender = "${COURIER_SENDER}"  # optional' in text
+    assert '#user = "${COURIER_EMAIL_USER}"\n' in text

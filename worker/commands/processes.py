@@ -1,0 +1,106 @@
+"""`paceline worker`, `beat`, `hooks`, `flower` and `sandbox`: one part of the service each."""
+
+import os
+from pathlib import Path
+
+import uvicorn
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from config.logging import configure
+from config.settings import Settings, load
+from paceline.broker import redis_client
+from paceline.connection import private_directory
+from paceline.errors import DatabaseNotReady
+from worker import embedded, schema
+from worker.app import make_app
+from worker.commands import children, readiness
+from worker.commands.context import database, settings_of
+from worker.hooks import make_hooks
+from worker.limits import check_server
+from worker.supervisor import Child, Supervisor
+
+PATIENCE = 30.0  # seconds that a starting process waits for the database and the broker
+LAST_ANSWERS = 5  # seconds for the webhooks under way when the receiver stops
+
+
+def worker(config: Path | None, *, sandbox: bool) -> None:
+    """Run and supervise the worker processes until a signal asks to stop."""
+    settings = settings_of(config, sandbox=sandbox)
+    installation = wait_for_others(settings)
+    with Supervisor() as supervisor:
+        for child in children.workers(settings, sandbox=sandbox):
+            supervisor.start(child)
+        app = make_app(settings, installation)
+        if readiness.wait(supervisor, [readiness.workers(app, children.nodes(settings))]):
+            supervisor.ready()
+            while not supervisor.asked:
+                supervisor.turn(60.0)
+
+
+def beat(config: Path | None, *, sandbox: bool) -> None:
+    """Become the clock."""
+    settings = settings_of(config, sandbox=sandbox)
+    wait_for_others(settings)
+    _become(children.beat(settings, sandbox=sandbox))
+
+
+def flower(config: Path | None, *, sandbox: bool) -> None:
+    """Become Flower."""
+    settings = settings_of(config, sandbox=sandbox)
+    wait_for_others(settings)
+    _become(children.flower(settings, sandbox=sandbox))
+
+
+def hooks(config: Path | None, *, sandbox: bool) -> None:
+    """Receive webhooks until a signal asks to stop."""
+    settings = settings_of(config, sandbox=sandbox)
+    configure()
+    with database(settings) as engine:
+        uvicorn.run(
+            make_hooks(engine),
+            host=settings.hooks.bind.host,
+            port=settings.hooks.bind.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=LAST_ANSWERS,
+        )
+
+
+def sandbox(config: Path | None) -> None:
+    """Become the sandbox."""
+    settings = load(config, sandbox=True)
+    private_directory(settings.connection.root / ".paceline")
+    _become(children.sandbox_(settings))
+
+
+def wait_for_others(settings: Settings) -> str:
+    """Return the installation's name once the database and the broker answer, which may start beside us.
+
+    Raises what keeps them from it after 30 seconds, and at once what waiting does not change.
+    """
+    embedded.check_running(settings.connection)
+    retrying = Retrying(
+        retry=retry_if_exception_type((SQLAlchemyError, RedisError, DatabaseNotReady)),
+        wait=wait_random_exponential(multiplier=0.2, max=2),
+        stop=stop_after_delay(PATIENCE),
+        reraise=True,
+    )
+    return retrying(_others, settings)
+
+
+def _others(settings: Settings) -> str:
+    redis = redis_client(settings.connection)
+    try:
+        check_server(redis)
+        with database(settings) as engine:
+            return schema.installation(engine)
+    finally:
+        redis.close()
+
+
+def _become(child: Child) -> None:
+    """Go on as this process: signals reach it, and what supervises us sees how it ends."""
+    os.chdir(child.directory)
+    os.execve(child.command[0], list(child.command), dict(child.environment))  # noqa: S606  # a command of ours
