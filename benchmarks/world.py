@@ -160,8 +160,9 @@ def _stop(running: "subprocess.Popen[bytes]") -> None:
     below = family(running.pid)
     running.terminate()
     try:
-        running.wait(STOP_TIMEOUT)
-    except subprocess.TimeoutExpired:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(STOP_TIMEOUT)
+    finally:
         for each in below:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()

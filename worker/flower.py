@@ -113,7 +113,7 @@ class MessageRows:
         Where another thread is publishing, that thread takes these along.
         """
         # Looked at again after the release: an attempt noted meanwhile is left to nobody else.
-        while self._open() and self._publishing.acquire(blocking=False):
+        while self._waiting and self._open() and self._publishing.acquire(blocking=False):
             try:
                 self._publish_waiting()
             finally:

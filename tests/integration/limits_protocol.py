@@ -135,7 +135,7 @@ class Universe:
 
 
 class Pump:
-    """Claims, acquires, sends, records; seeds when it must. Every `yield` is a moment at which it may be killed or stopped."""
+    """Claims, acquires, sends, records; seeds when it must. At every `yield` it may be killed or stopped."""
 
     def __init__(self, universe: Universe, limiter: RuledLimiter) -> None:
         self.universe, self.limiter = universe, limiter

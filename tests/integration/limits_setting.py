@@ -38,7 +38,7 @@ class Setting:
     world: World = field(default_factory=World)
     tokens: list[Token] = field(default_factory=list)
     operations: int = 0
-    last: Grant | None = None
+    last: dict[int, Grant] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.redis.flushdb()
@@ -79,7 +79,7 @@ class Setting:
                 granted = self.world.now  # nothing arrives before the answer
                 self.tokens += [Token(granted, until, high=True) for _ in range(answer.high)]
                 self.tokens += [Token(granted, until, high=False) for _ in range(answer.rest)]
-                self.last = answer
+                self.last[host] = answer
                 return answer
             before = limiter.seeded(self.lane.key, signature=self.signature).nonce
             self.nonce = f"n{self.operations}-{self.world.now}"

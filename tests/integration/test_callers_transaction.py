@@ -170,6 +170,15 @@ def test_many_commit_or_vanish_with_the_caller(client: Client, database_url: str
     assert (receipt.enqueued, receipt.replayed, messages(database_url), bought(database_url)) == (1100, 100, 1100, 0)
 
 
+def test_the_chunks_of_one_transaction_do_not_pile_up(client: Client, database_url: str) -> None:
+    if database_url.startswith("sqlite"):
+        pytest.skip("SQLite needs no table to copy into")
+    with driver(database_url) as caller:
+        client.enqueue_many([Outgoing(HELLO, "main") for _ in range(25)], chunk=10, session=caller.session)
+
+        assert caller.run("SELECT count(*) AS rows FROM paceline_incoming").fetchone() == {"rows": 5}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_refusal_leaves_the_callers_transaction_alone(client: Client, database_url: str, kind: Any) -> None:
     client.enqueue(HELLO, via="main", idempotency_key="k")

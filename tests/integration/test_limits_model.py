@@ -95,7 +95,7 @@ def test_no_window_is_exceeded_though_data_is_lost(
             restore(valkey, file)
             setting.world.run_id = f"run{setting.operations}"
         elif event == "resent":
-            before, earlier = len(setting.tokens), setting.last
+            before, earlier = len(setting.tokens), setting.last.get(host % hosts)
             setting.operations -= 1
             again = setting.take(host % hosts, high, rest)
             if (
