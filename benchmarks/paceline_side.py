@@ -1,7 +1,7 @@
 """Paceline itself, started by its own commands: how many messages a second it delivers to the stub.
 
-The configuration is the default one but for two things: limits so high that they never bind, and polls so late that
-none falls into the run. `python -m benchmarks.paceline_side` measures it alone.
+The configuration is the default one but for limits so high that they never bind, polls so late that none falls into the
+run, and as many requests at once as keep the processors busy: plain Celery's concurrency is chosen that way too. `python -m benchmarks.paceline_side` measures it alone.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from paceline import Client, Outgoing, Text
 
 MESSAGES = 20_000
 PROCESSES = 2
+IN_FLIGHT = 256  # requests at once in each process: enough to fill the processors at 50 ms a request
 PATIENCE = 240.0  # seconds for all to arrive
 ACCOUNT = "aurogy-bench"
 
@@ -32,6 +33,7 @@ url = "{database}"
 url = "{broker}"
 [worker]
 processes = {processes}
+in_flight = {in_flight}
 [accounts.{account}]
 provider = "aurogy"
 base_url = "{provider}"
@@ -94,7 +96,7 @@ class Installation:
 
 
 @contextmanager
-def installation(at: Servers, name: str = "paceline") -> Iterator[Installation]:
+def installation(at: Servers, name: str = "paceline", in_flight: int = IN_FLIGHT) -> Iterator[Installation]:
     """A new database, a new Valkey and a configuration of its own, migrated."""
     directory = at.directory / name
     directory.mkdir(exist_ok=True)
@@ -105,6 +107,7 @@ def installation(at: Servers, name: str = "paceline") -> Iterator[Installation]:
                 database=at.postgres.database(name),
                 broker=broker.connection_url,
                 processes=PROCESSES,
+                in_flight=in_flight,
                 account=ACCOUNT,
                 provider=at.stub.url,
             )
@@ -125,10 +128,10 @@ def workers_of(pid: int) -> list[int]:
     return [each.pid for each in family(pid) if not each.children()]
 
 
-def run(at: Servers, count: int = MESSAGES) -> Run:
+def run(at: Servers, count: int = MESSAGES, in_flight: int = IN_FLIGHT) -> Run:
     """Enqueue `count` messages, then start the workers and see how fast the messages arrive."""
     at.stub.clear()
-    with installation(at) as installed:
+    with installation(at, in_flight=in_flight) as installed:
         with installed.client() as client:
             client.enqueue_many(messages(count))
         with installed.working() as pids:
@@ -146,9 +149,10 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paceline_side", description=__doc__)
     parser.add_argument("--messages", type=int, default=MESSAGES)
-    count = parser.parse_args().messages
+    parser.add_argument("--in-flight", type=int, default=IN_FLIGHT, help="requests at once in each of two processes")
+    given = parser.parse_args()
     with servers() as at:
-        result = run(at, count)
+        result = run(at, given.messages, given.in_flight)
     say(f"Paceline: {result.rate:,.0f} messages/s, {result.cpu:,.0f} µs of CPU a message")
 
 

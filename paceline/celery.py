@@ -28,9 +28,6 @@ class _Quiet(Signature):
     def reprcall(self, *_args: Any, **_kwargs: Any) -> str:
         return f"{self.task}({BLANK})"
 
-    def __repr__(self) -> str:
-        return self.reprcall()
-
 
 class Send:
     """The Celery task `paceline.enqueue`, typed. The application's current Celery app publishes it.

@@ -143,22 +143,21 @@ class KombuPublisher:
     def publish(self, queue: str) -> None:
         task = str(uuid.uuid4())
         with self._lock:
-            try:
-                self._open().publish(
-                    [[], {}, {}],
-                    routing_key=queue,
-                    serializer="json",
-                    headers=_headers(task),
-                    correlation_id=task,
-                    retry=False,
-                )
-            except BaseException:
-                self._drop()
-                raise
+            # After a failure kombu opens the connection again by itself, the next time it is asked.
+            self._open().publish(
+                [[], {}, {}],
+                routing_key=queue,
+                serializer="json",
+                headers=_headers(task),
+                correlation_id=task,
+                retry=False,
+            )
 
     def close(self) -> None:
         with self._lock:
-            self._drop()
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.connection.release()
 
     def _open(self) -> Any:
         if self._producer is None:
@@ -167,11 +166,6 @@ class KombuPublisher:
             )
             self._producer = connection.Producer(auto_declare=False)
         return self._producer
-
-    def _drop(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.connection.release()
 
 
 def _headers(task: str) -> dict[str, Any]:

@@ -31,9 +31,9 @@ class Refused(Exception):
 
 
 class Body(BaseModel):
-    """A JSON object with strict types."""
+    """A JSON object; numbers are not taken for strings."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(coerce_numbers_to_str=False)
 
 
 class ToRecipient(Body):

@@ -204,6 +204,8 @@ def receiver() -> Iterator[Receiver]:
             status = kept.take(Hook(time.time(), dict(self.headers), body))
             self.send_response(status)
             self.send_header("Content-Length", "0")
+            if 300 <= status < 400:
+                self.send_header("Location", kept.url)
             self.end_headers()
 
         def log_message(self, *_: object) -> None: ...

@@ -168,6 +168,8 @@ def test_reorder_sends_an_event_after_the_next_of_its_message(sandbox: SandboxSe
     sandbox.fault("aurogy", kind="webhook_reorder", event="message.delivered")
     inject(sandbox, "message.delivered", "msg_1")
     inject(sandbox, "message.read", "msg_2")
+    wait_until(lambda: len(sandbox.webhooks("aurogy")) == 1, "another message's event has been sent")
+    assert sandbox.summary("aurogy")["webhooks"]["waiting"] == 1
     inject(sandbox, "message.read", "msg_1")
     told = [(hook.event, hook.json["data"]["message_id"]) for hook in hooks.wait_for(3)]
     assert told.index(("message.delivered", "msg_1")) > told.index(("message.read", "msg_1"))

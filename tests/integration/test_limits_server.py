@@ -14,10 +14,8 @@ def test_one_server_will_do(valkey: redis.Redis) -> None:
 
 
 def test_a_cluster_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    config = {"cluster-enabled": "yes"}
-    with (
-        ValkeyServer(data_dir=tmp_path, config=config) as server,
-        redis.Redis.from_url(server.connection_url) as client,
-    ):
+    with ValkeyServer(data_dir=tmp_path, config={"cluster-enabled": "yes"}) as server:
+        client = redis.Redis.from_url(server.connection_url)
         with pytest.raises(UnsuitableServer, match=r"^broker\.url names a Redis Cluster, .*\.$"):
             check_server(client)
+        client.close()

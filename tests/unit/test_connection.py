@@ -91,6 +91,7 @@ def test_the_file_reads_the_environment_once(home: Path) -> None:
     connection = resolve(environ={"PASSWORD": "${HOST}", "HOST": "valkey"})
 
     assert connection.broker_url == "redis://:${HOST}@valkey/1"
+    assert resolve(environ={"PACELINE_BROKER_URL": "redis://:${A}@h"}).broker_url == "redis://:${A}@h"
 
 
 @pytest.mark.parametrize("scheme", ["postgresql+psycopg", "postgresql", "postgres"])
@@ -112,7 +113,8 @@ def test_every_spelling_of_postgresql_gets_its_driver_and_keeps_its_password(hom
         ("sqlite://hunter2.db", "must be a URL such as"),
         ("sqlite://", "must name a file"),
         ("sqlite:///:memory:", "must name a file"),
-        ("sqlite:///file:hunter2?uri=true", "must name a file"),
+        ("sqlite:///file:hunter2", "must name a file"),
+        ("sqlite:///p.db?cache=hunter2", "must name a file"),
     ],
 )
 def test_a_database_that_cannot_be_used(home: Path, url: str, rule: str) -> None:
@@ -223,7 +225,7 @@ def test_a_directory_that_another_user_may_have_made_is_refused(
     elif trap == "link":
         directory.symlink_to("real")
     else:
-        directory.touch()
+        directory.touch(mode=0o600)
 
     with pytest.raises(ConfigurationError, match="must be a directory of this user's that is closed to others"):
         redis_url(deep)

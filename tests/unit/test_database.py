@@ -55,6 +55,8 @@ def towns(made: Engine) -> list[str]:
 
 def test_sqlite_survives_a_power_cut_and_waits_for_others(sqlite: Engine) -> None:
     with read(sqlite) as connection:
+        driver: Any = connection.connection.driver_connection
+        assert driver.isolation_level is None  # Python begins no transaction behind our back
         told = {
             name: connection.execute(text(f"PRAGMA {name}")).scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")

@@ -59,8 +59,8 @@ CASES: dict[str, tuple[dict[str, Any], str | None]] = {
     "unknown": (
         {"status": Status.UNKNOWN},
         (
-            "Its request left and no answer that settles it came: a webhook, a poll or `paceline resolve` does; it is not "
-            "sent again on its own."
+            "Its request left and no answer that settles it came: a webhook, a poll or `paceline resolve` does; it is "
+            "not sent again on its own."
         ),
     ),
     **{status.value: ({"status": status}, None) for status in Status if status.final},

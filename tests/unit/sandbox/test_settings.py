@@ -69,11 +69,11 @@ def test_a_file_that_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_change_touches_what_it_names_and_null_brings_the_default_back() -> None:
     own = parse_settings({"aurogy": {"webhook": {"url": "http://a/", "timeout": 2}}}).providers["aurogy"]
-    patched = changed("aurogy", own, {"webhook": {"url": None}, "templates": {"extra": {"approved": False}}})
+    patched = changed("aurogy", own, {"webhook": {"timeout": None}, "templates": {"extra": {"approved": False}}})
     assert isinstance(patched, AurogySettings)
-    assert (patched.webhook.url, patched.webhook.timeout) == (None, 2.0)
+    assert (patched.webhook.url, patched.webhook.timeout) == ("http://a/", 5.0)
     assert set(patched.templates) == {"order_confirmation", "extra"}
-    assert own.webhook.url == "http://a/"
+    assert own.webhook.timeout == 2.0
 
 
 @pytest.mark.parametrize("patch", [[], {"faults": []}, {"webhook": {"urll": "http://a/"}}])

@@ -1,0 +1,171 @@
+"""What an operator sees of the lanes: open or closed and why, what waits, what is on the wire, which tokens are left."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from redis.exceptions import RedisError
+from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, func, literal_column, select
+
+from paceline.clock import now
+from paceline.database import read
+from paceline.views import iso, moment
+from worker.limits import Limiter, Unseeded
+from worker.statements import READY, grant, key_row, lane_row, message, stream
+from worker.topology import Lane, Topology, Work
+
+
+@dataclass(frozen=True, slots=True)
+class LimitView:
+    """A limit as configured and its tokens left, of which `reserved` are for priority high; None if nobody knows."""
+
+    limit: str
+    left: int | None
+    reserved: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneView:
+    """One lane. Times are Unix seconds; a lane that is closed with `closed_until` None waits for an operator.
+
+    `backlog` counts messages, or questions, that could leave now; `in_flight` requests without an outcome yet.
+    """
+
+    lane: str
+    open: bool
+    closed_until: float | None
+    closed_reason: str | None
+    backlog: int
+    oldest_at: float | None
+    in_flight: int
+    unknown: int
+    limits: tuple[LimitView, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of `lanes --json`."""
+        return {
+            "lane": self.lane,
+            "open": self.open,
+            "closed_until": _iso(self.closed_until),
+            "closed_reason": self.closed_reason,
+            "backlog": self.backlog,
+            "oldest_at": _iso(self.oldest_at),
+            "in_flight": self.in_flight,
+            "unknown": self.unknown,
+            "limits": [{"limit": it.limit, "left": it.left, "reserved": it.reserved} for it in self.limits],
+        }
+
+
+def lane_views(engine: Engine, limiter: Limiter, topology: Topology, most: int | None = None) -> list[LaneView]:
+    """All lanes. A backlog is counted up to `most`, so that looking every second costs the same at any length."""
+    with read(engine) as connection:
+        lines: dict[str, list[int]] = {}
+        for via, number in connection.execute(select(stream.c.via, stream.c.id)):
+            lines.setdefault(via, []).append(number)
+        states = {row.name: row for row in connection.execute(_STATES)}
+        return [
+            _view(connection, limiter, lane, lines, states.get(lane.name), most) for lane in topology.lanes.values()
+        ]
+
+
+def _view(
+    connection: Connection,
+    limiter: Limiter,
+    lane: Lane,
+    lines: Mapping[str, Sequence[int]],
+    state: Any,
+    most: int | None,
+) -> LaneView:
+    accounts = sorted({sender.name for sender in lane.senders.values()})
+    reason, until = _closure(state)
+    backlog, oldest = _waiting(connection, lane, accounts, lines, most)
+    unknown = select(func.count()).where(message.c.status == _UNKNOWN, message.c.account.in_(accounts))
+    return LaneView(
+        lane=lane.name,
+        open=reason is None,
+        closed_until=until,
+        closed_reason=reason,
+        backlog=backlog,
+        oldest_at=oldest,
+        in_flight=connection.scalar(_IN_FLIGHT, {"key": lane.key, "lane": lane.name, "lease": lane.lease}) or 0,
+        unknown=(connection.scalar(unknown) or 0) if lane.work is Work.SEND else 0,
+        limits=_limits(limiter, lane, state),
+    )
+
+
+def _waiting(
+    connection: Connection, lane: Lane, accounts: Sequence[str], lines: Mapping[str, Sequence[int]], most: int | None
+) -> tuple[int, float | None]:
+    """How many messages or questions could leave now, and since when the oldest waits."""
+    conditions: list[tuple[ColumnElement[bool], Any, Any]] = []
+    if lane.work is Work.SEND:
+        numbers = [number for via in lane.senders for number in lines.get(via, ())]
+        conditions = [
+            (and_(message.c.stream_id == number, READY), message.c.id, message.c.created_at) for number in numbers
+        ]
+    elif lane.work is Work.POLL:
+        conditions = [
+            (and_(message.c.account == account, message.c.poll_at <= now()), message.c.poll_at, message.c.poll_at)
+            for account in accounts
+        ]
+    counted, oldest = 0, []
+    for condition, order, since in conditions:
+        first = connection.scalar(select(since).where(condition).order_by(order).limit(1))
+        if first is not None:
+            rows = select(order).where(condition).limit(most).subquery()
+            counted += connection.scalar(select(func.count()).select_from(rows)) or 0
+            oldest.append(first)
+    return counted if most is None else min(counted, most), min(oldest, default=None)
+
+
+def _closure(state: Any) -> tuple[str | None, float | None]:
+    """What keeps the lane closed for longest: the key's closure or its own."""
+    if state is None:
+        return None, None
+    shut = [
+        (reason, until)
+        for reason, until in ((state.key_reason, state.key_until), (state.lane_reason, state.lane_until))
+        if reason is not None and (until is None or until > state.now)
+    ]
+    return max(shut, key=lambda each: math.inf if each[1] is None else each[1], default=(None, None))
+
+
+def _limits(limiter: Limiter, lane: Lane, state: Any) -> tuple[LimitView, ...]:
+    found: dict[str, LimitView] = {}
+    try:
+        levels = limiter.levels(lane.limits, signature=lane.signature, nonce=state.nonce if state else "")
+    except RedisError:
+        levels = Unseeded()
+    if not isinstance(levels, Unseeded):
+        for level in levels.limits:
+            found[level.name] = LimitView("", level.room_high, level.room_high - level.room_rest)
+    unknown = LimitView("", None, None)
+    return tuple(
+        replace(found.get(lane.limits.name_of(bucket), unknown), limit=bucket.limit.text)
+        for bucket in lane.limits.limits
+    )
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else iso(moment(seconds))
+
+
+_UNKNOWN = literal_column("'unknown'")  # as it stands in the partial index
+_STATES = select(
+    lane_row.c.name,
+    key_row.c.nonce,
+    key_row.c.closed_reason.label("key_reason"),
+    key_row.c.closed_until.label("key_until"),
+    lane_row.c.closed_reason.label("lane_reason"),
+    lane_row.c.closed_until.label("lane_until"),
+    now().label("now"),
+).join(key_row, key_row.c.name == lane_row.c.key)
+_IN_FLIGHT = select(
+    func.sum(func.coalesce(grant.c.granted_high + grant.c.granted_rest, grant.c.high + grant.c.rest) - grant.c.closed)
+).where(
+    grant.c.key == bindparam("key"),
+    grant.c.created_at > now() - bindparam("lease"),
+    grant.c.lease_until > now(),
+    grant.c.lane == bindparam("lane"),
+)
