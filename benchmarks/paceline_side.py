@@ -1,7 +1,8 @@
 """Paceline itself, started by its own commands: how many messages a second it delivers to the stub.
 
 The configuration is the default one but for limits so high that they never bind, polls so late that none falls into the
-run, and as many requests at once as keep the processors busy: plain Celery's concurrency is chosen that way too. `python -m benchmarks.paceline_side` measures it alone.
+run, and as many requests at once as keep the processors busy: plain Celery's concurrency is chosen that way too.
+`python -m benchmarks.paceline_side` measures it alone.
 """
 
 import argparse

@@ -77,7 +77,7 @@ class WebhookSender:
         self._faults = faults
         self._clock = clock
         self._later: Schedule[_Sending] = Schedule(clock, lambda sending, _: self._queue(sending))
-        self._held: deque[tuple[float, Event]] = deque()
+        self._held: dict[str, list[Event]] = {}  # by message: each waits for the next event of its own
         self._release: Schedule[Event] = Schedule(clock, lambda event, _: self._let_go(event))
         self._ready: deque[_Sending] = deque()
         self._workers: set[asyncio.Task[None]] = set()
@@ -129,12 +129,12 @@ class WebhookSender:
                 for _ in range(copies):
                     self._queue(_Sending(event))
             case WebhookReorder(hold=hold):
-                self._held.append((self._clock.now(), event))
+                self._held.setdefault(event.message_id, []).append(event)
                 self._release.add(self._clock.now() + hold, event)
 
     def summary(self) -> dict[str, int]:
         """Events, attempts by outcome, and what is still waiting."""
-        waiting = len(self._ready) + len(self._later) + len(self._held)
+        waiting = len(self._ready) + len(self._later) + sum(map(len, self._held.values()))
         return (
             {"events": 0, "acknowledged": 0, "retried": 0, "dropped": 0, "lost": 0} | self.counts | {"waiting": waiting}
         )
@@ -147,11 +147,15 @@ class WebhookSender:
         if self._session is not None and self._ready and len(self._workers) < self.settings.concurrency:
             worker = asyncio.get_running_loop().create_task(self._work(self._session))
             self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
 
     async def _work(self, session: aiohttp.ClientSession) -> None:
-        while self._ready:
-            await self._attempt(session, self._ready.popleft())
+        try:
+            while self._ready:
+                await self._attempt(session, self._ready.popleft())
+        finally:  # at once, not by a callback later: an event queued in between would find no worker
+            worker = asyncio.current_task()
+            assert worker is not None
+            self._workers.discard(worker)
 
     async def _attempt(self, session: aiohttp.ClientSession, sending: _Sending) -> None:
         event, settings = sending.event, self.settings
@@ -179,16 +183,17 @@ class WebhookSender:
         return "retried"
 
     def _let_go_of_siblings(self, sent: Event) -> None:
-        for _, event in tuple(self._held):
-            if event is not sent and event.message_id == sent.message_id:
+        for event in tuple(self._held.get(sent.message_id, ())):
+            if event is not sent:
                 self._let_go(event)
 
     def _let_go(self, event: Event) -> None:
-        for entry in self._held:
-            if entry[1] is event:
-                self._held.remove(entry)
-                self._queue(_Sending(event))
-                return
+        siblings = self._held.get(event.message_id, [])
+        if event in siblings:
+            siblings.remove(event)
+            if not siblings:
+                del self._held[event.message_id]
+            self._queue(_Sending(event))
 
 
 async def _post(

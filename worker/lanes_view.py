@@ -1,4 +1,4 @@
-"""What an operator sees of the lanes: open or closed and why, what waits, what is on the wire, which tokens are left."""
+"""What an operator sees of the lanes: open or closed and why, what waits, what is on the wire, tokens left."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -151,7 +151,7 @@ def _iso(seconds: float | None) -> str | None:
     return None if seconds is None else iso(moment(seconds))
 
 
-_UNKNOWN = literal_column("'unknown'")  # as it stands in the partial index
+_UNKNOWN: ColumnElement[str] = literal_column("'unknown'")  # as it stands in the partial index
 _STATES = select(
     lane_row.c.name,
     key_row.c.nonce,

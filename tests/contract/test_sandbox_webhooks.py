@@ -83,7 +83,7 @@ def test_an_event_is_retried_by_the_ladder_with_the_same_bytes(sandbox: SandboxS
 
 
 def test_after_the_last_rung_an_event_is_dropped(sandbox: SandboxServer, hooks: Receiver) -> None:
-    hooks.answers[:] = [400, 302, 404]  # a redirect is no acknowledgement, and is not followed
+    hooks.answers[:] = [400, 307, 404]  # a redirect is no acknowledgement, and is not followed
     sandbox.inject("aurogy", {"event": "payment.received", "data": {"from": ANA}})
     wait_until(lambda: sandbox.summary("aurogy")["webhooks"]["dropped"] == 1, "the event is dropped")
     assert len(hooks.hooks) == 3
@@ -213,6 +213,14 @@ def test_a_dropped_event_never_comes(sandbox: SandboxServer, hooks: Receiver) ->
     summary: dict[str, Any] = sandbox.summary("aurogy")["webhooks"]
     assert (summary["lost"], summary["waiting"]) == (1, 0)
     assert [hook.event for hook in hooks.hooks] == ["message.read"]
+
+
+def test_one_at_a_time_every_event_comes_and_in_order(sandbox: SandboxServer, hooks: Receiver) -> None:
+    sandbox.settings("aurogy", {"webhook": {"concurrency": 1}})
+    for number in range(100):
+        inject(sandbox, "message.read", f"msg_{number}")
+    told = [hook.json["data"]["message_id"] for hook in hooks.wait_for(100)]
+    assert told == [f"msg_{number}" for number in range(100)]
 
 
 def test_a_slow_receiver_does_not_slow_the_api(sandbox: SandboxServer, hooks: Receiver) -> None:

@@ -62,7 +62,16 @@ def up(config: Config = None, sandbox: Sandbox = False) -> None:
     up(config, sandbox=sandbox)
 
 
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running, and print its addresses.")] = False,
+) -> None:
+    """Send a few hundred messages through the sandbox, show their progress and print what arrived."""
+    from worker.commands.demo import demo
+
+    demo(keep=keep)
+
+
 def join(app: typer.Typer) -> None:
     """Add the service's commands to the application's."""
-    for command in (migrate, worker, beat, hooks, flower, sandbox, up):
+    for command in (migrate, worker, beat, hooks, flower, sandbox, up, demo):
         app.command(command.__name__.rstrip("_"))(command)

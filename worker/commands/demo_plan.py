@@ -1,4 +1,4 @@
-"""What the demo sends, and the world it sends it in: a private installation whose limits are small enough to be seen."""
+"""What the demo sends, and where: a private installation whose limits are small enough to be seen."""
 
 import csv
 import socket
