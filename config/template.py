@@ -94,4 +94,4 @@ def _list(items: Iterable[str | float]) -> str:
 def _value(value: str | float | bool) -> str:
     if isinstance(value, str):
         return json.dumps(value)  # a TOML string too
-    return str(value).lower() if isinstance(value, bool | int) else f"{value:.15g}"
+    return str(value).lower() if isinstance(value, bool) else f"{value:.15g}"

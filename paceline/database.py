@@ -5,7 +5,9 @@ transactions begin as writers (BEGIN IMMEDIATE): one that reads first and then f
 only fail. `read` and `reading` are for those that never write.
 """
 
+import functools
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -70,7 +72,7 @@ def engine(connection: "Connection") -> Engine:
 @contextmanager
 def write(engine: Engine) -> Iterator[sqlalchemy.Connection]:
     """A transaction that may write: committed at the end, rolled back if the block raises."""
-    with engine.begin() as connection:
+    with _turn(engine), engine.begin() as connection:
         yield connection
 
 
@@ -95,6 +97,28 @@ def private_directory(directory: Path) -> Path:
     except OSError as error:
         raise ConfigurationError([f"{directory}: this directory cannot be made: {error.strerror}"]) from None
     return directory
+
+
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    # SQLite has its waiting writers ask again now and then, and whoever asks at the right moment is next: the others
+    # may wait for seconds. So the threads of a process queue here, and only processes meet there.
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    writer = _writer(str(engine.url.database))
+    mine = writer.acquire(timeout=BUSY_TIMEOUT)
+    try:
+        yield
+    finally:
+        if mine:
+            writer.release()
+
+
+@functools.cache
+def _writer(_file: str) -> threading.Lock:
+    """The right to write to this file: one lock for all engines of this process."""
+    return threading.Lock()
 
 
 def _sqlite(url: URL) -> Engine:

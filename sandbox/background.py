@@ -27,7 +27,7 @@ class SandboxServer:
     with SandboxServer({"aurogy": {"ratelimit": {"send": "5/1s"}}}) as sandbox:
         sandbox.fault("aurogy", kind="close", count=1, accept=True)
         post(sandbox.base_url("aurogy") + "/messages/text", …)
-        sandbox.wait_for_requests(1)
+        sandbox.wait_for_requests("aurogy", 1)
         [entry] = sandbox.ledger("aurogy")
     """
 
@@ -46,7 +46,7 @@ class SandboxServer:
         self._address = (host, port)
         self._ledger_file = ledger_file
         self._tls = tls_context(certfile, keyfile) if certfile else None
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(target=self._serve, name="sandbox", daemon=True)
         self._sandbox: Sandbox | None = None
         self.url = ""  # of the listener, such as "http://127.0.0.1:40123", once it serves
@@ -152,8 +152,17 @@ class SandboxServer:
     def _end(self) -> None:
         try:
             self._await(self._running.stop())
+            self._await(_end_tasks())
             self._await(self._loop.shutdown_default_executor())
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(CALL_TIMEOUT)
             self._loop.close()
+
+
+async def _end_tasks() -> None:
+    """Ends what is left, as `asyncio.run` does: connections in the middle of a handshake, for one."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)

@@ -21,6 +21,7 @@ async def serve(request: web.BaseRequest, provider: Provider, path: str, clock: 
     if drop is not None:
         return await _finish(request, provider, head, provider.trace(head), drop, provider.refusal(503))
     try:
+        _invite_body(request)
         body = await request.read()
     except web.HTTPRequestEntityTooLarge:
         return await _finish(request, provider, head, provider.trace(head), None, provider.refusal(413))
@@ -37,6 +38,12 @@ async def serve(request: web.BaseRequest, provider: Provider, path: str, clock: 
     else:
         answer = provider.refusal(503)
     return await _finish(request, provider, call, trace, fault, answer)
+
+
+def _invite_body(request: web.BaseRequest) -> None:
+    """A client that asks first is told to go on; aiohttp does that only for its own applications."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def _call(request: web.BaseRequest, path: str, body: bytes, clock: Clock) -> Call:

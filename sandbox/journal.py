@@ -57,8 +57,10 @@ class Journal:
             for number, line in enumerate(lines, start=1):
                 try:
                     record: dict[str, Any] = json.loads(line)
+                    if "provider" not in record:
+                        raise KeyError("provider")
                     self._seq = max(self._seq, int(record.get("seq", 0)))
-                except (ValueError, AttributeError, TypeError):
+                except (ValueError, KeyError, AttributeError, TypeError):
                     raise ValueError(f"Line {number} of {self._path} is no ledger entry: give another file.") from None
                 yield record
 

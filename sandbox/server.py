@@ -20,6 +20,7 @@ from sandbox.settings import Settings
 
 BACKLOG = 4096  # connections waiting to be accepted
 STOPPING = 0.1  # seconds for answers under way when the sandbox stops
+TURNS = 10  # of the event loop, in which connections finish being made or lost
 
 
 class Sandbox:
@@ -70,9 +71,13 @@ class Sandbox:
     async def stop(self) -> None:
         """Listens no more, breaks off what is under way, and closes the ledger's file."""
         if self._server is not None:
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            await _turns()  # asyncio stumbles over a connection that was accepted but not made when the server closes
             self._server.close()
         if self._listener is not None:
             await self._listener.shutdown(STOPPING)
+        await _turns()
         for provider in self.providers.values():
             await provider.stop()
         self._journal.close()
@@ -94,6 +99,11 @@ class Sandbox:
             names = ", ".join(f"/{name}" for name in self.providers)
             return web.json_response({"error": f"Nothing is served here: providers are below {names}."}, status=404)
         return await serve(request, provider, "/" + "".join(rest), self.clock)
+
+
+async def _turns() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
 def url_of(host: str, port: int, tls: bool) -> str:
@@ -123,7 +133,8 @@ def run(
         ValueError: the ledger's file is not one.
     """
     sandbox = Sandbox(settings, ledger_file)
-    asyncio.run(_serve_until_told(sandbox, host, port, tls))
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(_serve_until_told(sandbox, host, port, tls))
 
 
 async def _serve_until_told(sandbox: Sandbox, host: str, port: int, tls: ssl.SSLContext | None) -> None:

@@ -8,7 +8,10 @@ import os
 import sys
 from typing import Any
 
+import structlog
 from celery import Celery, signals
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
 from config.celery import celery_settings, forget_environment
 from config.logging import configure
@@ -18,6 +21,7 @@ from paceline.broker import redis_client
 from paceline.connection import celery_url
 from paceline.database import engine
 from paceline.errors import PacelineError
+from paceline.explain import explain
 from worker import schema
 from worker.flower import MessageRows
 from worker.limits import UnsuitableServer, check_server
@@ -26,6 +30,8 @@ from worker.topology import Sender, Topology, build
 
 SANDBOX = "PACELINE_SANDBOX"  # set: every account points at the sandbox
 TASKS = ("tasks.pump", "tasks.tick", "tasks.sweep", "tasks.enqueue")
+
+log = structlog.get_logger("paceline.app")
 
 
 def topology_of(settings: Settings) -> Topology:
@@ -113,8 +119,8 @@ def composed() -> tuple[Settings, str, Celery]:
             name = schema.installation(opened)
         finally:
             opened.dispose()
-    except PacelineError as error:
-        sys.exit(f"{error}")
+    except (PacelineError, SQLAlchemyError) as error:
+        sys.exit(explain(error))
     return settings, name, make_app(settings, name)
 
 
@@ -136,8 +142,13 @@ def _start(sender: Any = None, **_: Any) -> None:
     settings, installation, app = composed()
     try:
         _running = make_service(settings, installation, app, sender.hostname)
-    except (PacelineError, UnsuitableServer) as error:
+    except UnsuitableServer as error:
         sys.exit(f"{error}")
+    except (PacelineError, SQLAlchemyError, RedisError) as error:
+        sys.exit(explain(error))
+    except Exception as error:  # Celery would log it, and go on without a service
+        log.exception("not_started")
+        sys.exit(explain(error))
 
 
 @signals.worker_shutting_down.connect

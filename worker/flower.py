@@ -107,10 +107,10 @@ class MessageRows:
             self._waiting.append(_Attempt(message_id, lane, outcome, attempt, http_status, started_at, runtime, event))
 
     def flush(self) -> None:
-        """Publish everything noted, as one broker message. Raises nothing; at worst it waits about a second, and then
-        not again for `BREAKER` seconds, during which attempts are kept up to a limit.
+        """Publish everything noted, as one broker message. Where another thread is publishing, it takes these along.
 
-        Where another thread is publishing, that thread takes these along.
+        Raises nothing. A broker that is away costs the wait of one connection or answer (`TIMEOUT` each), then none for
+        `BREAKER` seconds; attempts are kept meanwhile, up to `BACKLOG`.
         """
         # Looked at again after the release: an attempt noted meanwhile is left to nobody else.
         while self._waiting and self._open() and self._publishing.acquire(blocking=False):

@@ -30,6 +30,7 @@ class Gate:
         self._ledger = ledger
         self._memory = LaneMemory()
         self._nonce = ""
+        self._probing_since = math.inf  # when the token of a probe was granted here; infinity: never
 
     def budget(self) -> Budget:
         """How much to claim now."""
@@ -54,6 +55,8 @@ class Gate:
             grant = Unseeded()
         if isinstance(grant, Unseeded):
             return Grant(0, 0, 0, 0, AWAY, AWAY, "", 0.0, "", probe=False, since=-math.inf)
+        if grant.probe:
+            self._probing_since = grant.since
         if grant.closed_for and not grant.probe:
             self._memory.shut(grant.closed_for)
         else:
@@ -113,7 +116,7 @@ class Gate:
                 nonce=self._nonce,
                 whole_key=whole_key,
                 probe=closure.probe,
-                probed=True,
+                probed=sent_at is not None and sent_at >= self._probing_since,
             )
         except RedisError:
             # With Redis away nothing is granted, and the database will hold the closing when it returns.

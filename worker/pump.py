@@ -284,6 +284,7 @@ class Slice:
         needed = delivery.sender.timeout + lane.limits.token_life * 2
         guard = Guard(
             token_until=grant.since + lane.limits.token_life,
+            token_life=lane.limits.token_life,
             token_dead=grant.since + lane.limits.restamp_life,
             lease_until=delivery.claimed_at + lane.lease - needed,
             closed=gate.closed,

@@ -39,11 +39,12 @@ class Withheld(Exception):  # not an error: the guard's decision
 class Guard:
     """What must hold the moment before the first byte. Instants on the monotonic clock, in seconds.
 
-    A token older than `token_until` is stamped again, if it is younger than `token_dead`. `lease_until` must leave
-    time for the whole request.
+    A token older than `token_until` is stamped again, if it is younger than `token_dead`, and then lives for another
+    `token_life` seconds. `lease_until` must leave time for the whole request.
     """
 
     token_until: float
+    token_life: float
     token_dead: float
     lease_until: float
     closed: Callable[[], bool]
@@ -57,11 +58,14 @@ class Guard:
             # The client library repeats some methods on its own when a kept connection fails: never here.
             raise Withheld("repeated")
         self._check()
-        if time.monotonic() > self.token_until:
-            if time.monotonic() > self.token_dead:
+        now = time.monotonic()
+        if now > self.token_until:
+            if now > self.token_dead:
                 self._refuse("token too old")
             if not await asyncio.get_running_loop().run_in_executor(None, self.stamp):
                 self._refuse("token not stamped")
+            if time.monotonic() > now + self.token_life:
+                self._refuse("token too old")
             self._check()
         self.passed_at = time.monotonic()
 

@@ -251,6 +251,22 @@ def test_a_request_whose_body_never_comes_whole_is_entered_all_the_same(sandbox:
     assert entered(sandbox) == ("closed", False, "")
 
 
+def test_a_client_that_asks_first_is_told_to_go_on(sandbox: SandboxServer) -> None:
+    parts = urlsplit(sandbox.url)
+    head, _, body = request_bytes().partition(b"\r\n\r\n")
+    with socket.create_connection((parts.hostname, parts.port), timeout=WAIT) as client:
+        client.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(body)
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("noise", [b"noise\r\n\r\n", b"\x16\x03\x01\x00\xa5\x01", b"GET / HTTP/9.9\r\n\r\n"])
+def test_noise_is_no_request(sandbox: SandboxServer, noise: bytes) -> None:
+    assert exchange(sandbox.url, noise).received.startswith(b"HTTP/1.0 400 ")
+    assert sandbox.ledger("aurogy") == []
+
+
 def test_every_request_of_many_at_once_is_entered_once(sandbox: SandboxServer) -> None:
     base = sandbox.base_url("aurogy")
 

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -233,3 +234,19 @@ def test_a_slow_receiver_does_not_slow_the_api(sandbox: SandboxServer, hooks: Re
     send(sandbox)
     assert time.monotonic() - started < 0.5
     assert len(hooks.hooks) == 16
+
+
+def test_a_new_run_tells_what_is_new_and_not_what_was_told(hooks: Receiver, tmp_path: Path) -> None:
+    file = tmp_path / "ledger.jsonl"
+    lifecycle = {"sent_after": 0, "delivered_after": 0.01, "read_after": 60, "read_share": 1}
+    settings = {"aurogy": {"webhook": {"url": hooks.url}, "lifecycle": lifecycle}}
+    with SandboxServer(settings, ledger_file=file) as first:
+        message = send(first)
+        hooks.wait_for(1)
+        # A request after the delivery: the run is known to have lived that long.
+        assert ask(first.base_url("aurogy"), "GET", f"/messages/{message}").json["status"] == "delivered"
+    with SandboxServer(settings, ledger_file=file) as second:
+        assert ask(second.base_url("aurogy"), "GET", f"/messages/{message}").json["status"] == "delivered"
+        second.advance(60)
+        told = [hook.event for hook in hooks.wait_for(2)]
+    assert told == ["message.delivered", "message.read"]

@@ -131,11 +131,14 @@ def test_a_database_that_cannot_be_used(home: Path, url: str, rule: str) -> None
         ("redis://", "must name a host"),
         ("redis://:hunter2@h:port/0", "must name a host"),
         ("rediss://:hunter2@h/name", "must name a host"),
+        ("unix:hunter2.sock", 'must be "embedded" or begin with redis://'),
         ("unix://hunter2.sock", "must name a socket by its absolute path"),
+        ("unix://hunter2/valkey.sock", "must name a socket by its absolute path"),
         ("sentinel://:hunter2@h:26379", "must name sentinels and their master"),
         ("sentinel://:hunter2@h;/master", "must name sentinels and their master"),
         ("sentinel://:hunter2@h:port/master", "must name sentinels and their master"),
-        ("sentinel://h/master/one?x=hunter2", "must name sentinels and their master"),
+        ("sentinel://h/master/one", "must name sentinels and their master"),
+        ("sentinel://h/master/0?x=hunter2", "must name sentinels and their master"),
     ],
 )
 def test_a_broker_that_cannot_be_used(home: Path, url: str, rule: str) -> None:

@@ -6,6 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,27 @@ def test_readers_and_a_writer_do_not_wait_for_each_other(tmp_path: Path, monkeyp
             with write(made) as writer:
                 writer.execute(text("INSERT INTO parcel (town) VALUES ('Utrecht')"))
             assert reader.execute(text("SELECT count(*) FROM parcel")).scalar() == 1
+
+
+def test_the_threads_of_a_process_write_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/paceline.db"
+    with monkeypatch.context() as impatient:
+        impatient.setattr(database, "BUSY_TIMEOUT", 0.0)  # SQLite refuses whoever does not wait elsewhere
+        one, other = engine(resolve(database_url=url, environ={})), engine(resolve(database_url=url, environ={}))
+    with write(one) as connection:
+        connection.execute(text("CREATE TABLE parcel (id INTEGER PRIMARY KEY, town TEXT)"))
+
+    def add(made: Engine) -> None:
+        for _ in range(20):
+            with write(made) as connection:
+                connection.execute(text("INSERT INTO parcel (town) VALUES ('Gouda')"))
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(add, [one, other] * 4))
+
+    assert len(towns(one)) == 160
+    one.dispose()
+    other.dispose()
 
 
 class Contested(sqlite3.Connection):

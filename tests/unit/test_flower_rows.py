@@ -1,5 +1,6 @@
 """Messages as rows in Flower: what is published, how much of it, and how Flower is started. No server needed."""
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -214,6 +215,35 @@ def test_an_empty_flush_does_not_touch_the_broker(app: Celery, monkeypatch: pyte
     rows = MessageRows(app, "pump@here")
 
     rows.flush()
+    rows.close()
+
+
+def test_a_thread_that_publishes_takes_along_what_others_note_meanwhile(
+    app: Celery, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connecting, connected, connect = threading.Event(), threading.Event(), app.connection_for_write
+    publishing = []
+
+    def slowly(**options: Any) -> Any:
+        publishing.append(threading.current_thread())
+        connecting.set()
+        assert connected.wait(5)
+        return connect(**options)
+
+    monkeypatch.setattr(app, "connection_for_write", slowly)
+    rows = MessageRows(app, "pump@here")
+    add(rows, "m0")
+    other = threading.Thread(target=rows.flush)
+    other.start()
+    assert connecting.wait(5)
+
+    add(rows, "m1")
+    rows.flush()  # it does not wait for the other
+    connected.set()
+    other.join()
+
+    assert publishing == [other]
+    assert list(listener.rows()) == ["m0", "m1"]
     rows.close()
 
 

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from redis import Redis
 from sqlalchemy import Engine
 
 from config.settings import Settings, load
 from paceline.connection import find_config
 from paceline.database import engine, read
 from paceline.directory import check_version
-from paceline.errors import ConfigurationError
+from paceline.errors import BrokerNotReady, ConfigurationError
+from worker.limits import UnsuitableServer, check_server
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 SANDBOX = "PACELINE_SANDBOX"  # what `--sandbox` is to the processes that a command starts
@@ -41,6 +43,14 @@ def database(settings: Settings) -> Iterator[Engine]:
         yield opened
     finally:
         opened.dispose()
+
+
+def check_broker(redis: Redis) -> None:
+    """Raise `BrokerNotReady` if it is of a kind that cannot keep limits, or redis-py's error if it is away."""
+    try:
+        check_server(redis)
+    except UnsuitableServer as error:
+        raise BrokerNotReady(str(error)) from None
 
 
 def environment(settings: Settings, *, sandbox: bool) -> Mapping[str, str]:

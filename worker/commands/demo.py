@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from worker.limits import Limiter
 from worker.output import Printer
 from worker.statements import attempt, message
 from worker.supervisor import Supervisor
+from worker.topology import Work
 
 # The demo reads its own configuration, and writes to no database but its own.
 FOREIGN = ("PACELINE_CONFIG", "PACELINE_DATABASE_URL", "PACELINE_BROKER_URL")
@@ -101,6 +102,8 @@ def _enqueue(settings: Settings, view: DemoView) -> int:
 def _follow(settings: Settings, supervisor: Supervisor, engine: Engine, view: DemoView) -> None:
     """Show the lanes until every message has come to rest, time is up, or a signal asked to stop."""
     topology = topology_of(settings)
+    used = {name: lane for name, lane in topology.lanes.items() if lane.work is not Work.CALL}
+    busy = replace(topology, lanes=used)
     started = shown = time.monotonic()
     with closing(redis_client(settings.connection)) as redis, view.running():
         limiter = Limiter(redis, wire.limiter_prefix(schema.installation(engine)))
@@ -109,7 +112,7 @@ def _follow(settings: Settings, supervisor: Supervisor, engine: Engine, view: De
             if time.monotonic() - shown >= view.every:
                 shown = time.monotonic()
                 statuses = _statuses(engine)
-                view.show(shown - started, lane_views(engine, limiter, topology), statuses)
+                view.show(shown - started, lane_views(engine, limiter, busy), statuses)
                 if statuses.keys() <= SETTLED:
                     return
 

@@ -12,7 +12,7 @@ ACCOUNT = "aurogy-main"
 RECIPIENTS = "examples/recipients-aurogy.csv"
 
 # Aurogy's own limits are by the minute; a sixth of that time shows the same thing sooner.
-SEND, STATUS = "60/10s", "180/10s"
+SEND, STATUS = "66/10s", "200/10s"
 
 SOON = timedelta(seconds=20)  # the scheduled ones wait for it
 
@@ -41,8 +41,8 @@ send = "{send}"
 status = "{status}"
 [aurogy.lifecycle]
 sent_after = 0.3
-delivered_after = 1.2
-read_after = 3.0
+delivered_after = 2.5
+read_after = 3.3
 jitter = 0.3
 read_share = 0.6
 failed_share = 0.02

@@ -53,7 +53,7 @@ class DemoView:
 
 def _line(seconds: float, lanes: Sequence[LaneView], statuses: Mapping[str, int]) -> str:
     stand = ", ".join(f"{status} {count}" for status, count in _ordered(statuses))
-    tokens = "; ".join(f"{lane.lane} {_tokens(lane)}, backlog {lane.backlog}" for lane in _busy(lanes))
+    tokens = "; ".join(f"{lane.lane} {_tokens(lane)}, backlog {lane.backlog}" for lane in lanes)
     return f"{seconds:3.0f} s  {stand}  |  {tokens}"
 
 
@@ -61,19 +61,15 @@ def _picture(seconds: float, lanes: Sequence[LaneView], statuses: Mapping[str, i
     table = Table(box=box.SIMPLE_HEAD, title=f"{seconds:.0f} s", title_justify="left")
     for title in ("lane", "tokens left", "", "backlog", "in flight"):
         table.add_column(title, justify="left" if title in ("lane", "") else "right")
-    for lane in _busy(lanes):
+    for lane in lanes:
         table.add_row(lane.lane, _tokens(lane), _bar(lane), str(lane.backlog), str(lane.in_flight))
     counts = Text("   ".join(f"{status} {count}" for status, count in _ordered(statuses)))
     return Group(table, counts)
 
 
-def _busy(lanes: Sequence[LaneView]) -> list[LaneView]:
-    return [lane for lane in lanes if lane.limits and lane.limits[0].left is not None]
-
-
 def _tokens(lane: LaneView) -> str:
     limit = lane.limits[0]
-    return f"{limit.left} of {limit.limit}"
+    return f"{'?' if limit.left is None else limit.left} of {limit.limit}"
 
 
 def _bar(lane: LaneView) -> Text:

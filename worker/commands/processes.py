@@ -16,9 +16,8 @@ from paceline.errors import DatabaseNotReady
 from worker import embedded, schema
 from worker.app import make_app
 from worker.commands import children, readiness
-from worker.commands.context import database, settings_of
+from worker.commands.context import check_broker, database, settings_of
 from worker.hooks import make_hooks
-from worker.limits import check_server
 from worker.supervisor import Child, Supervisor
 
 PATIENCE = 30.0  # seconds that a starting process waits for the database and the broker
@@ -93,7 +92,7 @@ def wait_for_others(settings: Settings) -> str:
 def _others(settings: Settings) -> str:
     redis = redis_client(settings.connection)
     try:
-        check_server(redis)
+        check_broker(redis)
         with database(settings) as engine:
             return schema.installation(engine)
     finally:

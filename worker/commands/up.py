@@ -16,9 +16,8 @@ from paceline.errors import ConfigurationError, PacelineError
 from worker import embedded
 from worker.app import make_app
 from worker.commands import children, readiness
-from worker.commands.context import settings_of
+from worker.commands.context import check_broker, settings_of
 from worker.commands.database import prepare
-from worker.limits import check_server
 from worker.output import Output, Printer
 from worker.supervisor import Supervisor
 
@@ -102,7 +101,7 @@ def _start(
         return False
     redis = redis_client(settings.connection)
     try:
-        check_server(redis)
+        check_broker(redis)
         if sandbox:
             supervisor.start(children.sandbox_(settings, sandbox_settings))
         for child in (

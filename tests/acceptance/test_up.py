@@ -1,0 +1,164 @@
+"""`paceline up`: everything answers, carries messages, survives a death, drains and leaves nothing behind."""
+
+import json
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.acceptance.commands_support import ACCOUNT, RECIPIENT, Up, configure, get, paceline, post, until, up
+
+PARTS = {"broker", "sandbox", "paceline-1", "paceline-2", "hooks", "beat", "flower"}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with up(tmp_path_factory.mktemp("up")) as found:
+        yield found
+
+
+def status_of(running: Up, id: str) -> str:
+    return str(running.paceline("show", id, "--json").json["status"])
+
+
+def test_when_it_says_ready_all_of_it_answers(running: Up) -> None:
+    # given `paceline up --sandbox` that has printed `ready`, once and on a line of its own
+    assert running.lines.count("ready") == 1
+
+    # then every part runs, and each server answers
+    assert running.children().keys() == PARTS
+    assert get(running.ports.hooks, "/health")[0] == 200
+    assert json.loads(get(running.ports.sandbox, "/_control")[1])["providers"]
+    workers = json.loads(get(running.ports.flower, "/api/workers?refresh=1")[1])
+    assert {name.partition("@")[0] for name in workers} == {"paceline-1", "paceline-2"}
+
+
+def test_a_message_is_sent_and_followed(running: Up) -> None:
+    # when a message is sent from the command line
+    sent = running.paceline("send", ACCOUNT, "--to", RECIPIENT, "--text", "Your parcel leaves today.")
+    assert sent.code == 0, sent.err
+
+    # then it is delivered, and says so
+    until(lambda: status_of(running, sent.out.strip()) in ("delivered", "read"))
+    shown = running.paceline("show", sent.out.strip(), "--json").json
+    assert [attempt["outcome"] for attempt in shown["attempts"]] == ["accepted"]
+    assert shown["waiting_for"] is None
+
+
+def test_an_account_that_is_closed_waits_and_one_that_is_opened_goes_on_at_once(running: Up) -> None:
+    # given a closed account with a message
+    assert running.paceline("close", ACCOUNT).code == 0
+    sent = running.paceline("send", ACCOUNT, "--to", RECIPIENT, "--text", "Later.").out.strip()
+    lane = running.paceline("lanes", "--json").json[0]
+    assert (lane["lane"], lane["open"], lane["closed_until"]) == (f"{ACCOUNT}/send", False, None)
+    assert lane["closed_reason"] == "closed by an operator"
+    assert lane["backlog"] == 1
+    assert status_of(running, sent) == "queued"
+
+    # when only the lane is opened, then the key still holds it back, and that is said
+    assert "key is still closed" in running.paceline("open", f"{ACCOUNT}/send").out
+    assert status_of(running, sent) == "queued"
+
+    # when the account is opened, then it leaves
+    assert running.paceline("open", ACCOUNT).code == 0
+    until(lambda: status_of(running, sent) in ("accepted", "sent", "delivered", "read"), 10)
+    lane = running.paceline("lanes", "--json").json[0]
+    assert lane["open"]
+    assert lane["limits"][0]["limit"] == "100/minute"
+    assert 90 <= lane["limits"][0]["left"] < 100
+
+
+def test_a_second_one_is_refused_in_one_sentence(running: Up, tmp_path: Path) -> None:
+    # given another `up` on the same installation, with ports that are free
+    text = (running.directory / "paceline.toml").read_text()
+    other = running.directory / "other.toml"
+    configure(tmp_path)
+    ports = (tmp_path / "paceline.toml").read_text().partition("[worker]")[0]
+    other.write_text(ports + "[worker]" + text.partition("[worker]")[2])
+
+    # when it starts, then it says why not, and the first one goes on
+    second = running.paceline("up", "--sandbox", "--config", str(other))
+    assert second.code == 1
+    assert second.err == f"paceline: Another `paceline up` runs in {running.directory}; stop that one first.\n"
+    assert running.children().keys() == PARTS
+
+
+def test_doctor_finds_nothing_wrong(running: Up) -> None:
+    found = running.paceline("doctor", "--json")
+    assert found.code == 0, found.out
+    subjects = [finding["subject"] for finding in found.json]
+    assert subjects[:3] == ["configuration", "database", "database's clock"]
+    assert f"account {ACCOUNT}" in subjects
+    assert all(finding["ok"] for finding in found.json)
+
+
+def test_a_worker_that_dies_is_started_again(running: Up) -> None:
+    # given a worker that is killed
+    victim = running.children()["paceline-1"]
+    victim.kill()
+
+    # then another takes its place
+    until(lambda: running.children().get("paceline-1") not in (None, victim), 30)
+    assert any("worker-1 was ended by SIGKILL; it is started again" in line for line in running.lines)
+
+
+def test_ctrl_c_finishes_what_is_on_the_wire_and_leaves_nothing_behind(running: Up) -> None:
+    # given a provider that takes two seconds, and a message on its way to it
+    until(lambda: running.children().keys() == PARTS)
+    assert post(running.ports.sandbox, "/_control/aurogy/faults", {"kind": "delay", "seconds": 2.0}) == 200
+    sent = running.paceline("send", ACCOUNT, "--to", RECIPIENT, "--text", "The last one.").out.strip()
+    until(lambda: status_of(running, sent) == "sending")
+    processes = list(running.children().values())
+
+    # when Ctrl-C is pressed
+    assert running.stop(signal.SIGINT) == 0, running.said()
+
+    # then the answer was waited for and written, and no process is left
+    assert status_of(running, sent) == "accepted"
+    assert not [each for each in processes if each.is_running()]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux ends the children of a killed process")
+def test_no_process_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    with up(tmp_path) as running:
+        processes = list(running.children().values())
+        running.process.kill()
+        _, alive = psutil.wait_procs(processes, timeout=60)
+        assert alive == []
+
+
+def test_a_port_that_is_taken_is_named_and_nothing_is_started(tmp_path: Path) -> None:
+    # given somebody else on the hooks' port
+    ports = configure(tmp_path)
+    with socket.create_server(("127.0.0.1", ports.hooks)):
+        done = paceline(tmp_path, "up", "--sandbox")
+    assert done.code == 1
+    assert done.err == (
+        f"paceline: paceline.toml: hooks.bind: 127.0.0.1:{ports.hooks} cannot be listened at (Address already in use); "
+        "choose another address or stop what uses it\n"
+    )
+    assert "ready" not in done.out
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    # given a file where the private directory should be
+    configure(tmp_path)
+    (tmp_path / ".paceline").write_text("")
+    done = paceline(tmp_path, "up", "--sandbox")
+    assert done.code == 1
+    assert done.err.count("\n") == 1
+    assert str(tmp_path / ".paceline") in done.err
+
+
+def test_a_broken_configuration_is_told_a_sentence_a_mistake(tmp_path: Path) -> None:
+    configure(tmp_path, 'on_unknwon = "retry"\nreserve = "lots"\n')
+    done = paceline(tmp_path, "up", "--sandbox")
+    assert done.code == 1
+    lines = done.err.splitlines()
+    assert len(lines) == 2
+    assert any("accounts.aurogy-main.on_unknwon" in line and "did you mean on_unknown?" in line for line in lines)
+    assert any("accounts.aurogy-main.reserve" in line for line in lines)
