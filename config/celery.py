@@ -6,6 +6,8 @@ Checked against Celery and kombu 5.7. Nothing here depends on a broker that keep
 from collections.abc import MutableMapping
 from typing import Any
 
+from kombu.entity import Exchange, Queue
+
 from config.settings import Settings
 from paceline import wire
 from paceline.connection import celery_transport_options, celery_url
@@ -55,7 +57,7 @@ def _transport_options(settings: Settings, installation: str) -> dict[str, Any]:
 def _tasks(installation: str) -> dict[str, Any]:
     system = wire.system_queue(installation)
     return {
-        "task_queues": {name: {"exchange": name, "routing_key": name} for name in wire.queues(installation)},
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in wire.queues(installation)],
         "task_default_queue": wire.pump_queue(installation),
         "task_routes": {
             wire.PUMP: {"queue": wire.pump_queue(installation)},  # a wake-up for `high` names its queue itself

@@ -81,14 +81,14 @@ def application() -> typer.Typer:
     else:
         if str(root) not in sys.path:
             sys.path.insert(0, str(root))
-        importlib.import_module("worker.commands").join(made)
+        importlib.import_module("worker.commands.menu").join(made)
     return made
 
 
 def checkout() -> Path | None:
     """The directory of the service's packages, if this package stands among them."""
     root = Path(__file__).resolve().parent.parent
-    present = all((root / part).is_file() for part in ("worker/commands/__init__.py", "config/settings.py"))
+    present = all((root / part).is_file() for part in ("worker/commands/menu.py", "config/settings.py"))
     return root if present else None
 
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from paceline import connection as connections
+from paceline import events as said
 from paceline import queries
 from paceline.announce import Announcer, Lanes
 from paceline.bulk import CHUNK, BulkReceipt, Taken, Work, enqueue_stream
@@ -19,7 +20,7 @@ from paceline.errors import InvalidMessage, PacelineError
 from paceline.messages import Message, Outgoing
 from paceline.opened import Opened
 from paceline.transactions import Transaction, join
-from paceline.views import MessageView
+from paceline.views import EventView, MessageView
 
 
 class Client:
@@ -138,6 +139,16 @@ class Client:
         """The newest messages first, without their attempts and events; `after` is the id of the last one seen."""
         with self._open().read() as connection:
             return queries.messages(connection, status, via, since, limit, after)
+
+    def events(self, after: int | None = None, *, limit: int = 1000) -> list[EventView]:
+        """Every status change and inbound event after the cursor `after`, in order, at most `limit` (up to 10,000).
+
+        Keep the last event's `cursor` with what you made of it, and ask again with that: nothing is skipped, and an
+        empty list means that there is nothing new. Events that a running worker has not placed yet, which takes it
+        about a second, come later. Raises `InvalidMessage` for a cursor that is none.
+        """
+        with self._open().read() as connection:
+            return said.after(connection, after, limit)
 
     def cancel(self, id: str) -> bool:  # noqa: A002  # the message's id, as everywhere
         """Cancel a message that has not left; True if it is cancelled, now or since an earlier call.

@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from paceline import tables
+from paceline import events, tables
 from paceline.clock import now
 from paceline.door import check_time
 from paceline.errors import InvalidMessage, MessageNotFound
@@ -60,7 +60,7 @@ def status(connection: Connection, id: str | None, idempotency_key: str | None) 
         raise MessageNotFound(f"No message has this {name}; it may have been purged, or enqueued elsewhere.")
     ahead = _ahead(connection, row) if row.status == Status.QUEUED else None
     situation = _situation(connection, row, ahead, {})
-    return _view(row, situation, _attempts(connection, row), _events(connection, row.id))
+    return _view(row, situation, _attempts(connection, row), events.of_message(connection, row.id))
 
 
 def messages(
@@ -125,19 +125,11 @@ def _attempts(connection: Connection, row: "Row[Any]") -> tuple[AttemptView, ...
     return tuple(views)
 
 
-def _events(connection: Connection, id: str) -> tuple[EventView, ...]:  # noqa: A002
-    found = connection.execute(select(EVENT).where(EVENT.c.message_id == id).order_by(EVENT.c.id))
-    return tuple(
-        EventView(moment(item.at), item.source, Status(item.status) if item.status else None, item.reason)
-        for item in found
-    )
-
-
 def _view(
     row: "Row[Any]",
     situation: Situation,
     attempts: tuple[AttemptView, ...] = (),
-    events: tuple[EventView, ...] = (),
+    said: tuple[EventView, ...] = (),
 ) -> MessageView:
     return MessageView(
         id=row.id,
@@ -154,7 +146,7 @@ def _view(
         expires_at=None if row.expires_at is None else moment(row.expires_at),
         metadata=json.loads(row.payload).get("metadata", {}),
         attempts=attempts,
-        events=events,
+        events=said,
     )
 
 

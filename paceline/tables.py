@@ -32,8 +32,8 @@ class Base(SQLModel, registry=registry(metadata=metadata)):
     metadata: ClassVar[MetaData] = metadata
 
 
-def _partial(name: str, *columns: str, where: str) -> Index:
-    return Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where))
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, postgresql_where=text(where), sqlite_where=text(where))
 
 
 class Installation(Base, table=True):
@@ -129,6 +129,9 @@ class Message(Base, table=True):
             "provider_message_id",
             where="provider_message_id IS NOT NULL",
         ),
+        _partial(
+            "ix_paceline_message_unnamed", "account", where="provider_message_id IS NULL AND accepted_at IS NOT NULL"
+        ),
     )
 
     id: str = Field(primary_key=True, sa_type=Id)
@@ -196,6 +199,7 @@ class Attempt(Base, table=True):
     """One request made for a message, written once, with its outcome; late evidence may replace an `unknown`."""
 
     __tablename__ = "paceline_attempt"
+    __table_args__ = (_partial("ix_paceline_attempt_unknown", "account", "at", where="outcome = 'unknown'"),)
 
     message_id: str = Field(primary_key=True, sa_type=Id)
     number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
@@ -210,10 +214,19 @@ class Attempt(Base, table=True):
 
 
 class Event(Base, table=True):
-    """Something that was said about a message or to an account, in order: the truth behind notifications."""
+    """Something that was said about a message or to an account, in order: the truth behind notifications.
+
+    `kind` is `status` for what was said about a message; every other kind happened to the account, and `data` is what
+    the provider wrote of it, as JSON. `position` is the row's place for those who read along, given once it is
+    committed: ids are given before, and transactions commit in another order than they took theirs.
+    """
 
     __tablename__ = "paceline_event"
-    __table_args__ = (Index("ix_paceline_event_message_id", "message_id"),)
+    __table_args__ = (
+        Index("ix_paceline_event_message_id", "message_id"),
+        _partial("ix_paceline_event_new", "id", where="position IS NULL"),
+        _partial("ix_paceline_event_position", "position", where="position IS NOT NULL", unique=True),
+    )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=Serial)
     message_id: str | None = Field(default=None, sa_type=Id)
@@ -222,6 +235,52 @@ class Event(Base, table=True):
     source: str = Field(sa_type=Name)  # response, poll, webhook, worker, operator, application
     status: str | None = Field(default=None, sa_type=Name)
     reason: str | None = Field(default=None, sa_type=Text)
+    kind: str = Field(default="status", sa_type=Name, sa_column_kwargs={"server_default": "status"})
+    data: str | None = Field(default=None, sa_type=Text)
+    position: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class Relay(Base, table=True):
+    """One row: the last position that was given to an event, and the last that the application's task was told of.
+
+    `published` is null until there is such a task. Whoever is `publisher` until `lease_until` tells it alone.
+    """
+
+    __tablename__ = "paceline_relay"
+
+    id: int = Field(primary_key=True)
+    assigned: int = Field(default=0, sa_type=BigInteger)
+    published: int | None = Field(default=None, sa_type=BigInteger)
+    publisher: str | None = Field(default=None, sa_type=Name)
+    lease_until: float | None = Field(default=None, sa_type=Double)
+
+
+class Webhook(Base, table=True):
+    """Something a provider posted, once, however often it did: `dedup_key` names it among those of its key's accounts.
+
+    `fingerprint` is the key's, which its name may change under. While `match_at` is set the message it speaks of is not
+    known yet, and is looked for again then. `data` is what the provider wrote of anything but a message of ours.
+    """
+
+    __tablename__ = "paceline_webhook"
+    __table_args__ = (
+        Index("uq_paceline_webhook_dedup_key", "fingerprint", "dedup_key", unique=True),
+        _partial("ix_paceline_webhook_parked", "match_at", where="match_at IS NOT NULL"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=Serial)
+    fingerprint: str = Field(sa_type=Name)
+    dedup_key: str = Field(sa_type=Name)
+    account: str = Field(sa_type=Name)
+    kind: str = Field(sa_type=Name)
+    received_at: float = Field(sa_type=Double)
+    happened_at: float | None = Field(default=None, sa_type=Double)  # the provider's clock
+    provider_message_id: str | None = Field(default=None, sa_type=Text)
+    status: str | None = Field(default=None, sa_type=Name)
+    reason: str | None = Field(default=None, sa_type=Text)
+    recipient: str | None = Field(default=None, sa_type=Text)
+    data: str | None = Field(default=None, sa_type=Text)
+    match_at: float | None = Field(default=None, sa_type=Double)
 
 
 def columns(table: type[Base]) -> Any:

@@ -10,7 +10,7 @@ It refuses what `Client` refuses, as far as it is told what the accounts carry, 
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from paceline.directory import Carrier, Via, find
 from paceline.door import Entry, admit, check_time
 from paceline.enqueue import Receipt, replay
 from paceline.errors import IdempotencyConflict, InvalidMessage, MessageNotFound
+from paceline.events import check
 from paceline.messages import Message, Outgoing
 from paceline.status import LEVELS, Status
 from paceline.views import EventView, MessageView, moment
@@ -78,6 +79,7 @@ class InMemoryClient(Client):
         self._secret = secrets.token_bytes(16)
         self._stored: dict[str, _Stored] = {}
         self._keys: dict[str, str] = {}
+        self._events: list[EventView] = []
 
     @property
     def outbox(self) -> list[Enqueued]:
@@ -167,6 +169,15 @@ class InMemoryClient(Client):
         """Let the provider refuse the message for good. Raises `MessageNotFound`."""
         self._move(self._find(id), Status.FAILED, reason, "response")
 
+    def receive(self, kind: str, data: Mapping[str, Any], account: str) -> None:
+        """Let something happen to an account, such as `message_received`."""
+        self._say(EventView(moment(self._clock()), "webhook", None, None, kind, None, account, dict(data)))
+
+    def events(self, after: int | None = None, *, limit: int = 1000) -> list[EventView]:
+        """Every status change and inbound event after the cursor, in order. Raises what `Client.events` does."""
+        start, most = check(after, limit)
+        return self._events[start : start + most]
+
     def assert_enqueued(
         self,
         *,
@@ -232,7 +243,12 @@ class InMemoryClient(Client):
 
     def _move(self, stored: _Stored, status: Status, reason: str | None, source: str) -> None:
         stored.status, stored.reason = status, reason
-        stored.events.append(EventView(moment(self._clock()), source, status, reason))
+        said = EventView(moment(self._clock()), source, status, reason, message_id=stored.item.id)
+        stored.events.append(self._say(said))
+
+    def _say(self, event: EventView) -> EventView:
+        self._events.append(replace(event, cursor=len(self._events) + 1))
+        return self._events[-1]
 
     def _view(self, stored: _Stored) -> MessageView:
         item, now = stored.item, self._clock()

@@ -6,7 +6,7 @@ Nothing here commits or rolls back what is the caller's.
 import functools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Dialect, Executable, text
@@ -109,13 +109,14 @@ class DriverTransaction:
 
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
-        cursor = self._connection.cursor()
-        try:
-            # The caller may have asked for dictionaries; we read by position.
-            cursor.row_factory = psycopg.rows.tuple_row if self.dialect == "postgresql" else None
+        # The driver's plain cursor, whatever kind the caller's connection makes: one that answers dictionaries, or
+        # Django's, which writes parameters into the SQL, where a NULL has no type.
+        if self.dialect == "postgresql":
+            cursor: Any = psycopg.Cursor(self._connection, row_factory=psycopg.rows.tuple_row)
+        else:
+            cursor = sqlite3.Cursor(self._connection)
+        with closing(cursor):
             yield cursor
-        finally:
-            cursor.close()
 
 
 def join(session: object) -> Transaction:

@@ -1,7 +1,7 @@
 """What `status` answers: where a message stands, what was tried, and what was said about it. Never its content."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,13 +28,23 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True)
 class EventView:
-    """Something that was said about the message: by a response, a poll, a webhook, the worker, an operator or the
-    application."""
+    """Something that was said: by a response, a poll, a webhook, the worker, an operator or the application.
+
+    Of kind `status`, it is about the message `message_id`, which has been `status` since. Every other kind happened to
+    the account (`message_received`, for one), and `data` is what the provider wrote of it. `at` is when it was
+    recorded. `cursor` is its place among all events, None until a worker has given it one, about a second later. Its
+    repr holds neither reason nor data, which may quote the provider.
+    """
 
     at: datetime
     source: str
     status: Status | None
-    reason: str | None
+    reason: str | None = field(repr=False)
+    kind: str = "status"
+    message_id: str | None = None
+    account: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    cursor: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The shape of `show --json`."""

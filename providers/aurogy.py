@@ -6,17 +6,21 @@ marked "our choice". Aurogy recognises no repeated request, so a send whose answ
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from paceline.capabilities import Capabilities, Rule
 from paceline.messages import Media, Template, Text
 from paceline.status import Status
+from providers.answers import digest, instant, json_object, member, sha256, signed, text
 from providers.base import (
+    STATUS_EVENT,
     Accepted,
     Account,
     Credential,
+    Event,
+    Inbound,
     Misconfigured,
     Option,
     Outcome,
@@ -59,6 +63,7 @@ OPTIONS = {
     "paths.status": Option("/messages/{message_id}", "path of a message's status, which the reference does not print"),
     "paths.profile": Option("/profile", "path of the business profile, which the reference prints for PUT only"),
     "metadata.max_len": Option(256, "most characters of a metadata key, and of a value"),
+    "webhook.freshness": Option(0.0, "seconds after which a webhook is refused as too old; 0: never"),
 }
 
 MEDIA_TYPES = ("image/jpeg", "image/png", "video/mp4", "audio/ogg", "application/pdf")
@@ -106,6 +111,9 @@ STATUSES = {
     "failed": Status.FAILED,
 }
 
+# "Webhooks": what is said of our messages. There is no event for `sent`.
+REPORTS = {"message.delivered": Status.DELIVERED, "message.read": Status.READ, "message.failed": Status.FAILED}
+
 
 def capabilities(account: Account) -> Capabilities:
     """What Aurogy carries: text, media and templates, with at most 10 entries of metadata."""
@@ -129,12 +137,14 @@ def parse_response(_account: Account, response: Response) -> Outcome:
     """
     if not 200 <= response.status < 300:
         code = _code(response)
-        return _declined(response, code) or Unknown(_reason(response, code), code)
-    answer = _object(response)
+        return _declined(response, code) or Unknown(code or f"http_{response.status}", code)
+    answer = json_object(response.body)
     if not answer:
         # A portal or proxy on the way may say 200 to anything: only the API's own JSON is an acceptance.
         return Unknown("unreadable_answer")
-    return Accepted(_text(answer.get("id"), _ID) or None, STATUSES.get(_word(answer), Status.ACCEPTED))
+    return Accepted(
+        text(answer.get("id"), _ID) or None, STATUSES.get(text(answer.get("status"), _WORD), Status.ACCEPTED)
+    )
 
 
 def build_poll(account: Account, provider_message_id: str) -> Request:
@@ -150,7 +160,7 @@ def parse_poll(_account: Account, response: Response) -> Report | Outcome:
     if not 200 <= response.status < 300:
         code = _code(response)
         return _declined(response, code) or Unavailable(retry_after(response), code)
-    word = _word(_object(response))
+    word = text(json_object(response.body).get("status"), _WORD)
     status = STATUSES.get(word)
     if status is None:
         return Report(None, f"unknown_status {word}".strip())
@@ -160,6 +170,41 @@ def parse_poll(_account: Account, response: Response) -> Report | Outcome:
 def build_probe(account: Account) -> Request:
     """The GET that shows whether the key works and changes nothing: the business profile, on limit class `profile`."""
     return _request(account, "GET", str(_option(account, "paths.profile")))
+
+
+def verify(account: Account, inbound: Inbound) -> bool:
+    """Whether Aurogy signed these bytes ("Webhooks"): hexadecimal HMAC-SHA256 of the body, keyed with webhook_secret.
+
+    No time is signed but the body's own, so `webhook.freshness` judges that one. It is off by default: the reference
+    does not say how late a repetition may come.
+    """
+    secret = account.credentials.get("webhook_secret", "")
+    if not signed(secret, inbound.body, inbound.headers.get("x-aurogy-signature", "")):
+        return False
+    freshness = float(_option(account, "webhook.freshness"))
+    at = instant(json_object(inbound.body).get("timestamp")) if freshness else None
+    return not freshness or (at is not None and abs(inbound.received_at - at) <= freshness)
+
+
+def parse_event(_account: Account, inbound: Inbound) -> Sequence[Event]:
+    """What a webhook says: where a message stands, or what happened to the account; nothing if it cannot be read.
+
+    Only `message.received` has documented data. Of a report no more is required than the message's id, and an event
+    whose name is new to us is handed on under that name. There is no delivery id: the same event about the same message
+    at the same time is the same, and where that is not said, the same bytes are.
+    """
+    envelope = json_object(inbound.body)
+    name, data = text(envelope.get("event"), _EVENT), member(envelope, "data")
+    message, when = text(data.get("message_id"), _ID), data.get("timestamp")
+    at = instant(when) or instant(envelope.get("timestamp"))
+    key = digest(name, message, when) if message and isinstance(when, str) else sha256(inbound.body)
+    kind, status = name.replace(".", "_"), REPORTS.get(name)
+    if status is not None and message:
+        reason = text(member(data, "error").get("code"), _WORD) or "not_delivered" if status is Status.FAILED else ""
+        return [Event(key, STATUS_EVENT, at, message, status, reason, text(data.get("to"), _ID))]
+    if status is not None or kind in ("", STATUS_EVENT):
+        return []
+    return [Event(key, kind, at, data=data)]
 
 
 def _send(account: Account, submission: Submission) -> tuple[str, dict[str, Any]]:
@@ -201,7 +246,7 @@ def _request(account: Account, method: str, path: str, fields: Mapping[str, Any]
 
 def _declined(response: Response, code: str) -> Outcome | None:
     # "Errors". The HTTP status decides, not the copy of it in the body; 402 and 3xx are not in the table (our choice).
-    reason = _reason(response, code)
+    reason = code or f"http_{response.status}"
     match response.status:
         case 401 | 402:
             return Misconfigured(f"{reason}: check api_key and its standing at Aurogy", code, Scope.KEY)
@@ -226,32 +271,11 @@ def _option(account: Account, name: str) -> Any:
 # none of them can be a recipient: they are stored as reasons, and Aurogy's own sentences are not.
 _ID = re.compile(r"[A-Za-z0-9][!-~]{0,254}")
 _WORD = re.compile(r"[a-z][a-z_]{0,63}")
-
-
-def _reason(response: Response, code: str) -> str:
-    return code or f"http_{response.status}"
+_EVENT = re.compile(r"[a-z][a-z_.]{0,63}")
 
 
 def _code(response: Response) -> str:
-    error = _object(response).get("error")
-    return _text(error.get("code"), _WORD) if isinstance(error, dict) else ""
-
-
-def _word(answer: Mapping[str, Any]) -> str:
-    return _text(answer.get("status"), _WORD)
-
-
-def _text(value: object, allowed: re.Pattern[str]) -> str:
-    return value if isinstance(value, str) and allowed.fullmatch(value) else ""
-
-
-def _object(response: Response) -> dict[str, Any]:
-    """The JSON object that an answer holds; an empty one for whatever else it holds."""
-    try:
-        answer = json.loads(response.body)
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
+    return text(member(json_object(response.body), "error").get("code"), _WORD)
 
 
 PROVIDER = Provider(
@@ -265,6 +289,9 @@ PROVIDER = Provider(
     poll_class="status",
     build_poll=build_poll,
     parse_poll=parse_poll,
+    webhook_credential="webhook_secret",
+    verify=verify,
+    parse_event=parse_event,
     options=OPTIONS,
     connect_timeout=5.0,
     timeout=35.0,

@@ -1,11 +1,11 @@
 """What a provider is: a frozen record of pure functions, and the values that pass between it and the worker.
 
-A provider does no I/O and reads neither clock nor settings: it turns a message into a request and an answer into an
-outcome. Outcomes are values; each says what the worker may do next.
+A provider does no I/O and reads neither clock nor settings: it turns a message into a request, an answer into an
+outcome, and a webhook into events. Outcomes are values; each says what the worker may do next.
 """
 
 import email.utils
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from enum import StrEnum
@@ -135,6 +135,45 @@ class Report:
     reason: str = ""
 
 
+STATUS_EVENT = "status"  # the kind of an event that says where a message of ours stands
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A webhook as it arrived, before anything is believed. `received_at` is Unix seconds, our clock.
+
+    Header names are in lower case; a header that came several times is one, its values joined with ", ". `body` holds
+    the bytes exactly as they came: signatures are over nothing else.
+    """
+
+    method: str
+    path: str
+    query: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that a webhook says. Nothing of it is in its repr but its kind.
+
+    `key` is the same whenever the provider says the same thing again, and another for everything else it ever says.
+    Of kind `status`, it is about the message that the provider calls `provider_message_id`; `recipient` is whom that
+    was for, where the event says so. Every other kind happened to the account, and `data` is what the provider wrote.
+    `at` is Unix seconds, the provider's clock, None where it does not say.
+    """
+
+    key: str = field(repr=False)
+    kind: str
+    at: float | None = None
+    provider_message_id: str = field(default="", repr=False)
+    status: Status | None = None
+    reason: str = ""
+    recipient: str = field(default="", repr=False)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Remaining:
     """What a provider's headers say is left of a limit of `window` seconds, and in how many seconds it resets."""
@@ -185,6 +224,11 @@ class Provider:
     build_poll: Callable[[Account, str], Request] | None = None
     parse_poll: Callable[[Account, Response], Report | Outcome] | None = None
     remaining: Callable[[Account, Response], Remaining | None] = lambda _account, _response: None
+    # Webhooks: the credential they are signed with; whether one is genuine; and what it says, whatever its bytes are
+    # (nothing, where they cannot be read). None: this provider sends none.
+    webhook_credential: str | None = None
+    verify: Callable[[Account, Inbound], bool] | None = None
+    parse_event: Callable[[Account, Inbound], Sequence[Event]] | None = None
     options: Mapping[str, Option] = field(default_factory=dict)
     connect_timeout: float = 5.0
     timeout: float = 35.0

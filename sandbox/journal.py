@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_STARTS = (b'{"seq":', b'{"provider":')  # of every line
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 
 
@@ -16,7 +17,7 @@ class Journal:
     """Numbers all ledgers' entries and, where a file is given, appends them to it."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Opens the file, cutting off a last line that was never finished.
+        """Opens the file, which `replay` must read before anything is appended.
 
         Raises:
             OSError: it cannot be opened or written.
@@ -26,7 +27,6 @@ class Journal:
         self._fd = -1
         if path is not None:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            _cut_torn_line(self._fd)
 
     def next_seq(self) -> int:
         """The number of the next entry, from 1."""
@@ -48,20 +48,24 @@ class Journal:
     def replay(self) -> Iterator[dict[str, Any]]:
         """Everything written by earlier runs, oldest first; new entries are numbered after it.
 
+        A last line that was never finished is cut off.
+
         Raises:
-            ValueError: a line is not one that the sandbox writes.
+            ValueError: a line is not one that the sandbox writes. The file is left as it is.
         """
         if self._path is None:
             return
-        with self._path.open(encoding="ascii") as lines:
+        end = 0
+        with self._path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                try:
-                    record: dict[str, Any] = json.loads(line)
-                    if "provider" not in record:
-                        raise KeyError("provider")
-                    self._seq = max(self._seq, int(record.get("seq", 0)))
-                except (ValueError, KeyError, AttributeError, TypeError):
-                    raise ValueError(f"Line {number} of {self._path} is no ledger entry: give another file.") from None
+                if not line.endswith(b"\n") and _begins(line):
+                    os.ftruncate(self._fd, end)
+                    return
+                record = _parse(line)
+                if record is None:
+                    raise ValueError(f"Line {number} of {self._path} is no ledger entry: give another file.")
+                end += len(line)
+                self._seq = max(self._seq, record.get("seq", 0))
                 yield record
 
     def close(self) -> None:
@@ -71,14 +75,15 @@ class Journal:
             self._fd = -1
 
 
-def _cut_torn_line(fd: int) -> None:
-    size = end = os.fstat(fd).st_size
-    while end > 0:
-        start = max(0, end - 4096)
-        newline = os.pread(fd, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            end = start + newline + 1
-            break
-        end = start
-    if end < size:
-        os.ftruncate(fd, end)
+def _begins(line: bytes) -> bool:
+    """Whether an unfinished line is one of ours."""
+    return any(line.startswith(start[: len(line)]) for start in _STARTS)
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    ours = isinstance(record, dict) and "provider" in record and isinstance(record.get("seq", 0), int)
+    return record if ours else None

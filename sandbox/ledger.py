@@ -37,6 +37,9 @@ class Entry(NamedTuple):
     body: str | None  # only where the settings keep bodies
 
 
+_FIELDS = frozenset(Entry._fields)
+
+
 class Ledger:
     """The entries of one provider."""
 
@@ -118,13 +121,19 @@ class Ledger:
             await waiter
 
     def restore(self, record: dict[str, Any]) -> None:
-        """Takes over one line that an earlier run wrote for this provider."""
+        """Takes over one line that an earlier run wrote for this provider.
+
+        Raises:
+            ValueError: it lacks a field.
+        """
         if "cleared" in record:
             self._rows.clear()
         elif "closed" in record:
             self._close_row(record["closed"])
-        else:
+        elif record.keys() >= _FIELDS:
             self._rows.append(tuple(_shared(record[name]) for name in Entry._fields))
+        else:
+            raise ValueError("The ledger file was written by another version of the sandbox: give another file.")
 
     def _close_row(self, seq: int) -> bool:
         index = bisect_right(self._rows, seq, key=itemgetter(0)) - 1

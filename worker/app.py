@@ -22,9 +22,11 @@ from paceline.connection import celery_url
 from paceline.database import engine
 from paceline.errors import PacelineError
 from paceline.explain import explain
+from paceline.wakeup import FAILURES
 from worker import schema
-from worker.flower import MessageRows
+from worker.flower import MessageRows, flower_environment
 from worker.limits import UnsuitableServer, check_server
+from worker.planning import by_index
 from worker.service import Service
 from worker.topology import Sender, Topology, build
 
@@ -71,7 +73,7 @@ def make_app(settings: Settings, installation: str) -> Celery:
 def make_service(settings: Settings, installation: str, celery: Celery, hostname: str) -> Service:
     """What one worker process runs with."""
     topology = topology_of(settings)
-    opened = engine(settings.connection)
+    opened = by_index(engine(settings.connection))
     schema.publish(opened, topology)
     redis = redis_client(settings.connection)
     check_server(redis)
@@ -83,8 +85,15 @@ def make_service(settings: Settings, installation: str, celery: Celery, hostname
         client=client_of(settings),
         in_flight=settings.worker.in_flight,
         wake=functools.partial(_wake, celery, installation),
-        rows=MessageRows(celery, hostname, settings.flower.rows_per_second),
+        rows=MessageRows(celery, hostname, _share(settings.flower.rows_per_second, settings.worker.processes)),
     )
+
+
+def flower_settings(settings: Settings) -> dict[str, str]:
+    """What Flower must be told, as its environment."""
+    flower = settings.flower
+    login = flower.basic_auth.get_secret_value() if flower.basic_auth else None
+    return flower_environment(flower.bind.host, flower.bind.port, login, flower.rows_per_second)
 
 
 def client_of(settings: Settings) -> Client:
@@ -100,8 +109,15 @@ def service() -> Service:
     return _running
 
 
+def _share(rate: int, processes: int) -> int:
+    return max(1, rate // processes) if rate else 0
+
+
 def _wake(celery: Celery, installation: str) -> None:
-    celery.send_task(wire.PUMP, queue=wire.pump_queue(installation), ignore_result=True, retry=False)
+    try:
+        celery.send_task(wire.PUMP, queue=wire.pump_queue(installation), ignore_result=True, retry=False)
+    except FAILURES as error:  # who asks may have requests on the wire; the next tick calls a slice
+        log.warning("wake_up_lost", error=type(error).__name__)
 
 
 @functools.cache
@@ -121,6 +137,8 @@ def composed() -> tuple[Settings, str, Celery]:
             opened.dispose()
     except (PacelineError, SQLAlchemyError) as error:
         sys.exit(explain(error))
+    for variable, value in flower_settings(settings).items():
+        os.environ.setdefault(variable, value)  # a plain `celery flower` shows the messages too
     return settings, name, make_app(settings, name)
 
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paceline.errors import PacelineError
 from paceline.messages import from_json
@@ -28,6 +28,7 @@ from worker.transport import Answer, Exchange, Guard
 from worker.work import Claimed, PollResult, Result
 
 LONGEST_TEXT = 200  # characters of a code, a reason or a request id that are kept
+LONGEST_ID = 1000  # of a provider's id for a message: a part of one would match nothing
 
 OUTCOMES = {
     Accepted: "accepted",
@@ -62,7 +63,7 @@ class Verdict:
 
 
 def build(delivery: Delivery) -> Request:
-    """The request for a message, or for a question about one. Raises whatever a poisoned row makes the provider raise."""
+    """The request for a message, or a question about one. Raises whatever a poisoned row makes the provider raise."""
     provider, account = delivery.sender.provider, delivery.sender.account
     if delivery.lane.work is Work.POLL:
         assert provider.build_poll is not None
@@ -94,7 +95,7 @@ def read(answer: Answer, *, recovered: bool, refusals: Callable[[float | None], 
 
 
 def put_back(delivery: Delivery, reason: str | None, *, granted: bool) -> Result | PollResult:
-    """The record of a message (or question) that was claimed and did not leave: its place is restored, nothing counts."""
+    """The record of a message or question that was claimed and did not leave: put back, and nothing counts."""
     message = delivery.message
     if delivery.lane.work is Work.POLL:
         return PollResult(message.id, delivery.grant_id, message.polls, poll_in=0.0, granted=granted, counted=False)
@@ -163,7 +164,7 @@ def _verdict(
         failed=isinstance(outcome, Unavailable | NotSent),
         unresolved=decision.unresolved,
         poll_in=decision.poll_in,
-        provider_message_id=_text(decision.provider_message_id),
+        provider_message_id=_text(decision.provider_message_id, LONGEST_ID),
         outcome=OUTCOMES[type(outcome)],
         http_status=answer.response.status if answer.response else None,
         code=_text(getattr(outcome, "code", "")) or "",
@@ -171,7 +172,7 @@ def _verdict(
         duration_ms=round(answer.duration * 1000, 1),
         sent_age=0.0 if passed_at is None else time.monotonic() - passed_at,
     )
-    return Verdict(record, decision.closure, isinstance(outcome, Accepted | Refused), OUTCOMES[type(outcome)])
+    return Verdict(record, _told(decision.closure), isinstance(outcome, Accepted | Refused), OUTCOMES[type(outcome)])
 
 
 def _read_poll(delivery: Delivery, answer: Answer, refusals: Callable[[float | None], int]) -> Verdict:
@@ -201,21 +202,25 @@ def _read_poll(delivery: Delivery, answer: Answer, refusals: Callable[[float | N
     decision: Decision = decide(found, delivery.sender, standing)
     wait = next_poll(delivery.sender, max(1, message.polls))
     record = PollResult(message.id, delivery.grant_id, message.polls, poll_in=wait, sent_age=age, counted=False)
-    return Verdict(record, decision.closure, outcome=OUTCOMES[type(found)])
+    return Verdict(record, _told(decision.closure), outcome=OUTCOMES[type(found)])
 
 
 def _request_id(response: Response | None) -> str | None:
     return _text(response.headers.get("x-request-id")) if response else None
 
 
-def _text(value: str | None) -> str | None:
+def _told(closure: Closure | None) -> Closure | None:
+    return None if closure is None else replace(closure, reason=_text(closure.reason) or "closed")
+
+
+def _text(value: str | None, longest: int = LONGEST_TEXT) -> str | None:
     """Fit for any column: no NUL, no lone surrogates, not too long. Providers send what they like."""
     if value is None:
         return None
-    return value[:LONGEST_TEXT].replace("\x00", "").encode("utf-8", "replace").decode()
+    return value[:longest].replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def poisoned(error: Exception) -> str:
     """Why no request could be made of a row, without what is in it."""
     rule = f": {error}" if isinstance(error, PacelineError) else ""
-    return f"no request can be made of it ({type(error).__name__}{rule})"
+    return f"no request can be made of it ({type(error).__name__}{_text(rule)})"

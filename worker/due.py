@@ -44,6 +44,20 @@ end
 return 0
 """
 
+# KEYS[1] the due set; ARGV: seconds, then lanes. What is not filed is due now; what is filed, at the latest then.
+_REFILL = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+for i = 2, #ARGV do
+  redis.call('ZADD', KEYS[1], 'NX', now, ARGV[i])
+  redis.call('ZADD', KEYS[1], 'LT', now + tonumber(ARGV[1]), ARGV[i])
+end
+return 0
+"""
+
+# What a lane was filed for may be true no more: its limits were changed, a provider's clock was set, or it was opened.
+LOOK_AGAIN = 60.0  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Next:
@@ -63,6 +77,7 @@ class Due:
         self._flags = (wire.wake_key(installation, high=False), wire.wake_key(installation, high=True))
         self._take = redis.register_script(_TAKE)
         self._file = redis.register_script(_FILE)
+        self._refill = redis.register_script(_REFILL)
 
     def take(self, skip: Collection[str] = ()) -> Next:
         """Take the most overdue lane that is not in `skip`, out of the set."""
@@ -84,14 +99,14 @@ class Due:
         return Next(lane.decode(), max(0.0, score - self._now()), others=False)
 
     def refill(self, lanes: Collection[str]) -> None:
-        """File lanes as due at once, unless they are filed: what is filed goes when its limits let it."""
+        """File lanes as due at once, unless they are filed: those go when their limits let them, or in a minute."""
         if lanes:
-            self._redis.zadd(self._key, dict.fromkeys(lanes, self._now()), nx=True)
+            self._refill(keys=[self._key], args=[LOOK_AGAIN, *lanes])
 
     def lower_flags(self) -> None:
         """Let the next enqueue wake a slice: called before the last look, so that nothing falls between the two."""
         self._redis.delete(*self._flags)
 
     def _now(self) -> float:
-        seconds, micro = cast("tuple[int, int]", self._redis.time())
+        seconds, micro = self._redis.time()
         return seconds + micro / 1e6

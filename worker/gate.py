@@ -7,6 +7,7 @@ import math
 
 import structlog
 from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
 from providers.base import Remaining
 from worker.ledger import Ledger, SeedRefused
@@ -50,13 +51,14 @@ class Gate:
             if isinstance(grant, Unseeded):
                 self._nonce = self._ledger.seed(self.lane.key, own=claim.operation_id)
                 grant = self._ask(claim, self._nonce, caller, high, rest)
-        except (RedisError, SeedRefused) as error:
+        except (RedisError, SeedRefused, SQLAlchemyError) as error:  # what was claimed goes back to its place
             log.warning("limiter_away", lane=self.lane.name, error=type(error).__name__)
             grant = Unseeded()
         if isinstance(grant, Unseeded):
             return Grant(0, 0, 0, 0, AWAY, AWAY, "", 0.0, "", probe=False, since=-math.inf)
         if grant.probe:
             self._probing_since = grant.since
+            self._memory.probes()
         if grant.closed_for and not grant.probe:
             self._memory.shut(grant.closed_for)
         else:
@@ -79,7 +81,7 @@ class Gate:
         )
 
     def stamp(self, *, high: bool) -> bool:
-        """Spend a token again, now: on a live connection that took long to come. False if the request must not leave."""
+        """Spend a token again, now, for a connection that took long to come. False if the request must not leave."""
         try:
             return self._limiter.stamp(
                 self.lane.limits,
@@ -115,7 +117,8 @@ class Gate:
                 signature=self.lane.signature,
                 nonce=self._nonce,
                 whole_key=whole_key,
-                probe=closure.probe,
+                # A lane's success opens that lane, not its key: a key that wanted a probe would want one for ever.
+                probe=closure.probe and not whole_key,
                 probed=sent_at is not None and sent_at >= self._probing_since,
             )
         except RedisError:
@@ -143,6 +146,8 @@ class Gate:
 
     def heed(self, left: Remaining, age: float) -> None:
         """Let the provider's own count of a long window tighten ours. `age`: seconds since the request left."""
+        if not math.isfinite(left.reset_in):
+            return
         for bucket in self.lane.limits.limits:
             if (bucket.limit.window or 86400.0) == left.window:
                 try:

@@ -33,10 +33,10 @@ def store(client: Client, message: Mapping[str, Any], via: str, idempotency_key:
         parsed = from_json(message)
         receipt = retrying(client.enqueue, parsed, via=via, idempotency_key=idempotency_key, **given)
     except PacelineError as error:
-        log.error("refused", error=type(error).__name__, rule=str(error))
+        log.warning("refused", error=type(error).__name__, rule=str(error))
         return None
     except TypeError:
-        log.error("refused", error="TypeError", rule="paceline.enqueue takes the fields of Client.enqueue")
+        log.warning("refused", error="TypeError", rule="paceline.enqueue takes the fields of Client.enqueue")
         return None
     return receipt.id
 

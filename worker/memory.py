@@ -39,7 +39,9 @@ class LaneMemory:
         self._room = (0, 0)
         self._open_at = (0.0, 0.0)
         self._closed_until = -math.inf
+        self._promised_until = -math.inf  # the part of it that no success ends: a date, a key, an operator
         self._closed_at = -math.inf
+        self._probing = False
         self._refusals = 0
         self._noted_at = -math.inf
         self.succeeded_at = -math.inf
@@ -64,17 +66,25 @@ class LaneMemory:
         now = time.monotonic()
         with self._lock:
             if self._closed_at < asked_at:
-                self._closed_until = -math.inf
+                self._closed_until = self._promised_until = -math.inf
             self._asked_at = now
             self._room = room
             self._open_at = (now + waits[0], now + waits[1])
 
+    def probes(self) -> None:
+        """Note that the limiter let one request through to see whether the lane works again."""
+        with self._lock:
+            self._probing = True
+
     def shut(self, seconds: float | None) -> None:
-        """Note that the lane was found closed for so long (None: until an operator opens it)."""
+        """Note that the lane was found closed for so long (None: until an operator opens it).
+
+        Who found that may have looked before the lane was closed here: it does not shorten a promise.
+        """
         now = time.monotonic()
         with self._lock:
             self._asked_at = now
-            self._closed_until = now + (math.inf if seconds is None else seconds)
+            self._closed_until = max(self._promised_until, now + (math.inf if seconds is None else seconds))
 
     def refusals_for(self, sent_at: float | None) -> int:
         """Refusals in a row, counting one of a request sent at that instant: requests that left together are one."""
@@ -83,12 +93,17 @@ class LaneMemory:
             return max(1, self._refusals if together else self._refusals + 1)
 
     def close(self, seconds: float | None, refusals: int) -> None:
-        """Close the lane for this process at once; a later closing never shortens an earlier one."""
+        """Close the lane for this process at once; a later closing never shortens an earlier one.
+
+        `refusals` in a row make it a backoff, which a success ends; with none of them it is kept to its end.
+        """
         now = time.monotonic()
         with self._lock:
             self._closed_at = now
             self._refusals = refusals
             self._closed_until = max(self._closed_until, now + (math.inf if seconds is None else seconds))
+            if not refusals:
+                self._promised_until = self._closed_until
 
     def closed(self) -> bool:
         """True while nothing may leave for this lane."""
@@ -104,8 +119,11 @@ class LaneMemory:
         now = time.monotonic()
         with self._lock:
             self.succeeded_at = now
-            if self._refusals:
+            if self._promised_until > now:
+                return Recovery.NOTHING_NEW  # it left before the closing, which it does not end
+            if self._refusals or self._probing:
                 self._refusals = 0
+                self._probing = False
                 self._closed_until = -math.inf
                 self._asked_at = -math.inf  # there is more room now than the probe was told of
                 self._noted_at = now

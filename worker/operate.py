@@ -124,6 +124,7 @@ def _requeue(connection: Connection, message_id: str, reason: str) -> None:
             status=str(Status.QUEUED),
             reason=None,
             failures=0,
+            polls=0,
             failed_at=null(),
             unresolved=False,
             first_sent_at=null(),

@@ -9,7 +9,7 @@ from enum import StrEnum
 from tenacity import RetryCallState, Retrying, wait_chain, wait_fixed, wait_random, wait_random_exponential
 from tenacity.wait import wait_base
 
-from paceline.status import Status
+from paceline.status import FINAL, Status
 from providers.base import Accepted, Misconfigured, NotSent, Outcome, Refused, Scope, Throttled, Unavailable, Unknown
 from worker.topology import Sender
 
@@ -70,8 +70,7 @@ def decide(outcome: Outcome, sender: Sender, standing: Standing) -> Decision:
             return Decision(
                 outcome.status,
                 reason="the provider took it and calls it failed" if outcome.status is Status.FAILED else None,
-                # Without an id nothing can be asked; a webhook may still match it.
-                poll_in=next_poll(sender, 0) if outcome.provider_message_id else sender.give_up_after,
+                poll_in=_first_poll(outcome, sender),
                 provider_message_id=outcome.provider_message_id,
             )
         case Refused():
@@ -97,10 +96,15 @@ def decide(outcome: Outcome, sender: Sender, standing: Standing) -> Decision:
 
 def after_unknown(reason: str, sender: Sender, standing: Standing) -> Decision:
     """An attempt that may have been accepted: resent only where the provider deduplicates, or the account says so."""
-    age = standing.first_sent_age or 0.0
-    if age < sender.provider.deduplicates_for - DEDUPLICATION_MARGIN or sender.on_unknown == "retry":
+    if may_repeat(sender, standing.first_sent_age or 0.0):
         return _retry(reason, sender, standing, unresolved=True)
     return Decision(Status.UNKNOWN, reason, unresolved=True)
+
+
+def may_repeat(sender: Sender, first_sent_age: float) -> bool:
+    """Whether a message that may have been accepted may be sent again, so many seconds after it first was."""
+    recognised = first_sent_age < sender.provider.deduplicates_for - DEDUPLICATION_MARGIN
+    return recognised or sender.on_unknown == "retry"
 
 
 def next_poll(sender: Sender, polls: int) -> float | None:
@@ -115,6 +119,13 @@ def next_poll(sender: Sender, polls: int) -> float | None:
     if polls == 0:
         return schedule[0]
     return last if polls >= len(schedule) else max(1.0, schedule[polls] - schedule[polls - 1])
+
+
+def _first_poll(outcome: Accepted, sender: Sender) -> float | None:
+    if outcome.status in FINAL:
+        return None
+    # Without an id nothing can be asked; a webhook may still match it.
+    return next_poll(sender, 0) if outcome.provider_message_id else sender.give_up_after
 
 
 def _settle(status: Status, reason: str, standing: Standing) -> Decision:

@@ -118,9 +118,13 @@ def _keys(connection: Connection, topology: Topology) -> None:
             # A new credential, perhaps under an old name: what closed the old one says nothing about this one.
             connection.execute(delete(key_row).where(key_row.c.name == name))
             connection.execute(insert(key_row).values(name=name, fingerprint=fingerprint, nonce=""))
-    known = set(connection.execute(select(lane_row.c.name)).scalars())
-    for lane in topology.lanes.values():
+            reopened = {"closed_reason": None, "closed_until": None, "refusals": 0, "succeeded_at": None}
+            connection.execute(update(lane_row).where(lane_row.c.key == name).values(**reopened))
+    known = {row.name: row.limits for row in connection.execute(select(lane_row.c.name, lane_row.c.limits))}
+    for lane in sorted(topology.lanes.values(), key=lambda lane: lane.name):  # in the order in which claims hold them
         limits = json.dumps([bucket.limit.text for bucket in lane.limits.limits])
+        if known.get(lane.name) == limits:
+            continue
         if lane.name in known:
             connection.execute(update(lane_row).where(lane_row.c.name == lane.name).values(limits=limits))
         else:

@@ -66,12 +66,13 @@ class Service:
             return {}
         staged = self.sweeper.stage_due()
         with read(self.engine) as connection:
-            lanes = waiting_lanes(connection, self.topology)
-        self.due.refill(lanes)
+            waiting = waiting_lanes(connection, self.topology)
+        self.due.refill(waiting.lanes)
+        self.due.file(dict.fromkeys(waiting.urgent, 0.0))
         earliest = self.due.peek().wait
         if earliest is not None and earliest < NAP / 2 and self.pump.idle:
             self._wake()
-        return {"staged": staged, "lanes": len(lanes)}
+        return {"staged": staged, "lanes": len(waiting.lanes)}
 
     def sweep(self) -> dict[str, int]:
         """What time does to messages."""
@@ -86,4 +87,5 @@ class Service:
         """Claim nothing more and let the wire go, once the slices have ended."""
         self.pump.stop()
         self.transport.close()
+        self.pump.telemetry.close()
         self.client.close()

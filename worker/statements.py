@@ -8,7 +8,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    exists,
     func,
     insert,
     literal_column,
@@ -35,6 +34,9 @@ key_row = tables.columns(tables.Key)
 # Partial indexes serve a query only if the statement itself holds their condition.
 QUEUED: ColumnElement[str] = literal_column("'queued'")
 READY = and_(message.c.status == QUEUED, message.c.due_at.is_(None))
+
+# True of a stream in which something waits. LIMIT keeps PostgreSQL from making a join of it, over the whole index.
+WAITING = select(message.c.id).where(message.c.stream_id == stream.c.id, READY).limit(1).scalar_subquery().is_not(None)
 
 _RESULT = {
     "id": str, "grant_id": str, "attempt": int, "status": str, "reason": str, "left": bool, "account": str,
@@ -125,8 +127,7 @@ class Statements:
             select(
                 given.c.id, given.c.account, now(), case((given.c.outcome.is_(None), "worker"), else_="response"),
                 given.c.status, given.c.reason,
-            ).where(given.c.id.in_(bindparam("moved", expanding=True)),
-                or_(given.c.outcome.is_not(None), given.c.status != QUEUED)),
+            ).where(or_(given.c.outcome.is_not(None), given.c.status != QUEUED)),
         )  # fmt: skip
 
     def _polls(self) -> None:
@@ -150,9 +151,9 @@ class Statements:
         )
         self.poll_events = insert(event).from_select(
             ["message_id", "account", "at", "source", "status", "reason"],
-            select(given.c.id, message.c.account, now(), literal_column("'poll'"), given.c.status, given.c.reason)
-            .join(message, message.c.id == given.c.id)
-            .where(given.c.id.in_(bindparam("moved", expanding=True))),
+            select(given.c.id, message.c.account, now(), literal_column("'poll'"), given.c.status, given.c.reason).join(
+                message, message.c.id == given.c.id
+            ),
         )
 
     def _ledger(self) -> None:
@@ -193,14 +194,13 @@ class Statements:
             .join(key_row, key_row.c.name == lane_row.c.key)
             .where(lane_row.c.name.in_(bindparam("lanes", expanding=True)), ~shut(lane_row), ~shut(key_row))
         )
-        waiting = exists().where(message.c.stream_id == stream.c.id, READY)
         self.streams = (
             select(stream.c.id, stream.c.via, stream.c.priority, stream.c.passed, stream.c.weight)
             .where(
                 stream.c.via.in_(bindparam("vias", expanding=True)),
                 stream.c.paused.is_(False),
                 stream.c.cancelled.is_(False),
-                waiting,
+                WAITING,
             )
             .order_by(stream.c.priority, stream.c.passed, stream.c.id)
         )

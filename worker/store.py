@@ -5,10 +5,11 @@ claims, attempts, events, the ledger, lanes, keys, then rows that nobody else ho
 """
 
 import math
-from dataclasses import asdict, dataclass, replace
+import operator
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, case, insert, null, or_, select, update
+from sqlalchemy import Connection, Engine, Insert, and_, case, insert, null, or_, select, update
 
 from paceline.clock import now
 from paceline.database import write
@@ -16,7 +17,7 @@ from paceline.status import Priority
 from worker.rows import encode
 from worker.statements import Statements, grant, key_row, lane_row, stream
 from worker.topology import Lane, Work
-from worker.work import Batch, Claim, Claimed, LaneNews, Order, PollResult, Result
+from worker.work import Batch, Claim, Claimed, Granted, LaneNews, Order, PollResult, Result
 
 STRIDE_DEBT = 64.0  # how far behind its rivals a stream may have fallen: what it may take at once when it returns
 
@@ -51,23 +52,33 @@ class Store:
     def _record(self, connection: Connection, batch: Batch, repeated: bool) -> None:
         run = self._statements
         if batch.results:
-            rows = encode([asdict(result) for result in sorted(batch.results, key=lambda item: item.id)])
-            moved = [row.id for row in connection.execute(run.finish, {"rows": rows})]
-            connection.execute(run.attempts, {"rows": rows})
-            if moved:
-                connection.execute(run.events, {"rows": rows, "moved": moved})
+            rows = [_row(result) for result in sorted(batch.results, key=_id)]
+            given = encode(rows)
+            moved = {row.id for row in connection.execute(run.finish, {"rows": given})}
+            connection.execute(run.attempts, {"rows": given})
+            self._note(connection, run.events, rows, given, moved)
         if batch.polls:
-            rows = encode([asdict(result) for result in sorted(batch.polls, key=lambda item: item.id)])
-            moved = [row.id for row in connection.execute(run.reports, {"rows": rows})]
-            connection.execute(run.next_polls, {"rows": rows})
-            if moved:
-                connection.execute(run.poll_events, {"rows": rows, "moved": moved})
+            rows = [_row(result) for result in sorted(batch.polls, key=_id)]
+            given = encode(rows)
+            moved = {row.id for row in connection.execute(run.reports, {"rows": given})}
+            connection.execute(run.next_polls, {"rows": given})
+            self._note(connection, run.poll_events, rows, given, moved)
         if batch.granted:
-            connection.execute(run.granted, {"rows": encode([asdict(item) for item in batch.granted])})
+            connection.execute(run.granted, {"rows": encode([_row(item) for item in batch.granted])})
         if not repeated and (closed := _closed(batch)):
             connection.execute(run.closed, {"rows": encode(closed)})
         for news in sorted(batch.news, key=lambda item: (item.key is not None, item.key or item.lane)):
             self._record_news(connection, news)
+
+    def _note(
+        self, connection: Connection, events: Insert, rows: list[dict[str, Any]], given: str, moved: set[str]
+    ) -> None:
+        """Write the events of the messages that moved: nearly always all, whose encoding then serves again."""
+        if moved:
+            all_moved = len(moved) == len(rows)
+            connection.execute(
+                events, {"rows": given if all_moved else encode([row for row in rows if row["id"] in moved])}
+            )
 
     def _record_news(self, connection: Connection, news: LaneNews) -> None:
         if news.succeeded:
@@ -241,6 +252,14 @@ class _Rival:
     weight: float
     level: int
     took: int = 0
+
+
+_id = operator.attrgetter("id")
+
+
+def _row(item: Result | PollResult | Granted) -> dict[str, Any]:
+    """The fields that are set: what is missing in JSON is null in the database."""
+    return {name: value for name in item.__slots__ if (value := getattr(item, name)) is not None}
 
 
 def _claimed(row: Any, priority: int, via: str) -> Claimed:

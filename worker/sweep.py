@@ -4,10 +4,23 @@ Each sweep takes a bounded number of rows a transaction and goes on while there 
 claim's way.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Engine, case, func, insert, literal, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    case,
+    func,
+    insert,
+    literal,
+    literal_column,
+    null,
+    select,
+    update,
+)
 
 from paceline.clock import now
 from paceline.database import write
@@ -19,6 +32,9 @@ from worker.topology import Topology
 
 CHUNK = 500  # rows a transaction
 LEASE_OVER = "no answer before its lease ended"
+
+# In the text of the statement, or the partial index does not serve it.
+_SENDING: ColumnElement[str] = literal_column("'sending'")
 
 _UNKNOWN = {
     "id": str, "grant_id": str, "attempt": int, "account": str, "status": str, "reason": str, "due_in": float,
@@ -100,7 +116,7 @@ class Sweeper:
                 (now() - func.coalesce(message.c.first_sent_at, grant.c.created_at)).label("first_sent_age"),
             )
             .outerjoin(grant, grant.c.id == message.c.grant_id)
-            .where(message.c.status == str(Status.SENDING), message.c.lease_until <= now())
+            .where(message.c.status == _SENDING, message.c.lease_until <= now())
             .order_by(message.c.id)
             .limit(CHUNK)
             .with_for_update(skip_locked=True, of=message)
@@ -160,7 +176,9 @@ class Sweeper:
         }
         if sender is None:
             return values  # an account that this worker's configuration no longer has: nobody may resend for it
-        standing = Standing(failures=row.failures, unresolved=True, first_sent_age=row.first_sent_age)
+        # Where not even its grant is left, it is too long ago for anybody to recognise a repeat.
+        age = math.inf if row.first_sent_age is None else row.first_sent_age
+        standing = Standing(failures=row.failures, unresolved=True, first_sent_age=age)
         decision = after_unknown(LEASE_OVER, sender, standing)
         return {
             **values,

@@ -18,13 +18,26 @@ class Rows(Protocol):
     """Where messages are shown."""
 
     def add(
-        self, message_id: str, lane: str, outcome: str, *, attempt: int, started_at: float, runtime: float, final: str
+        self,
+        message_id: str,
+        lane: str,
+        outcome: str,
+        *,
+        attempt: int,
+        started_at: float,
+        runtime: float,
+        final: str,
+        http_status: int | None = None,
     ) -> None:
         """Note an attempt; `final` is the status that the message has now."""
         ...
 
     def flush(self) -> None:
         """Publish what was noted."""
+        ...
+
+    def close(self) -> None:
+        """Let the connection go."""
         ...
 
 
@@ -73,6 +86,7 @@ class Telemetry:
                 started_at=time.time() - answer.duration,
                 runtime=answer.duration,
                 final=record.status,
+                http_status=status,
             )
 
     def closed(self, lane: Lane, closure: Closure) -> None:
@@ -83,3 +97,8 @@ class Telemetry:
         """Publish what gathered."""
         if self._rows is not None:
             self._rows.flush()
+
+    def close(self) -> None:
+        """Let the connections go."""
+        if self._rows is not None:
+            self._rows.close()

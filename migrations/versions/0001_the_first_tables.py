@@ -34,6 +34,15 @@ def upgrade() -> None:
         sa.Column("duration_ms", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("message_id", "number", name=op.f("pk_paceline_attempt")),
     )
+    with op.batch_alter_table("paceline_attempt", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_paceline_attempt_unknown",
+            ["account", "at"],
+            unique=False,
+            postgresql_where=sa.text("outcome = 'unknown'"),
+            sqlite_where=sa.text("outcome = 'unknown'"),
+        )
+
     op.create_table(
         "paceline_event",
         sa.Column("id", SERIAL, nullable=False),
@@ -43,10 +52,27 @@ def upgrade() -> None:
         sa.Column("source", NAME, nullable=False),
         sa.Column("status", NAME, nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("kind", NAME, server_default="status", nullable=False),
+        sa.Column("data", sa.Text(), nullable=True),
+        sa.Column("position", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_event")),
     )
     with op.batch_alter_table("paceline_event", schema=None) as batch_op:
         batch_op.create_index("ix_paceline_event_message_id", ["message_id"], unique=False)
+        batch_op.create_index(
+            "ix_paceline_event_new",
+            ["id"],
+            unique=False,
+            postgresql_where=sa.text("position IS NULL"),
+            sqlite_where=sa.text("position IS NULL"),
+        )
+        batch_op.create_index(
+            "ix_paceline_event_position",
+            ["position"],
+            unique=True,
+            postgresql_where=sa.text("position IS NOT NULL"),
+            sqlite_where=sa.text("position IS NOT NULL"),
+        )
 
     op.create_table(
         "paceline_grant",
@@ -186,7 +212,23 @@ def upgrade() -> None:
             postgresql_where=sa.text("status = 'unknown'"),
             sqlite_where=sa.text("status = 'unknown'"),
         )
+        batch_op.create_index(
+            "ix_paceline_message_unnamed",
+            ["account"],
+            unique=False,
+            postgresql_where=sa.text("provider_message_id IS NULL AND accepted_at IS NOT NULL"),
+            sqlite_where=sa.text("provider_message_id IS NULL AND accepted_at IS NOT NULL"),
+        )
 
+    op.create_table(
+        "paceline_relay",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("assigned", sa.BigInteger(), nullable=False),
+        sa.Column("published", sa.BigInteger(), nullable=True),
+        sa.Column("publisher", NAME, nullable=True),
+        sa.Column("lease_until", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_relay")),
+    )
     op.create_table(
         "paceline_route",
         sa.Column("name", NAME, nullable=False),
@@ -208,14 +250,56 @@ def upgrade() -> None:
     with op.batch_alter_table("paceline_stream", schema=None) as batch_op:
         batch_op.create_index("uq_paceline_stream_line", ["via", "priority", "broadcast"], unique=True)
 
+    op.create_table(
+        "paceline_webhook",
+        sa.Column("id", SERIAL, nullable=False),
+        sa.Column("fingerprint", NAME, nullable=False),
+        sa.Column("dedup_key", NAME, nullable=False),
+        sa.Column("account", NAME, nullable=False),
+        sa.Column("kind", NAME, nullable=False),
+        sa.Column("received_at", sa.Double(), nullable=False),
+        sa.Column("happened_at", sa.Double(), nullable=True),
+        sa.Column("provider_message_id", sa.Text(), nullable=True),
+        sa.Column("status", NAME, nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("recipient", sa.Text(), nullable=True),
+        sa.Column("data", sa.Text(), nullable=True),
+        sa.Column("match_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_webhook")),
+    )
+    with op.batch_alter_table("paceline_webhook", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_paceline_webhook_parked",
+            ["match_at"],
+            unique=False,
+            postgresql_where=sa.text("match_at IS NOT NULL"),
+            sqlite_where=sa.text("match_at IS NOT NULL"),
+        )
+        batch_op.create_index("uq_paceline_webhook_dedup_key", ["fingerprint", "dedup_key"], unique=True)
+
 
 def downgrade() -> None:
+    with op.batch_alter_table("paceline_webhook", schema=None) as batch_op:
+        batch_op.drop_index("uq_paceline_webhook_dedup_key")
+        batch_op.drop_index(
+            "ix_paceline_webhook_parked",
+            postgresql_where=sa.text("match_at IS NOT NULL"),
+            sqlite_where=sa.text("match_at IS NOT NULL"),
+        )
+
+    op.drop_table("paceline_webhook")
     with op.batch_alter_table("paceline_stream", schema=None) as batch_op:
         batch_op.drop_index("uq_paceline_stream_line")
 
     op.drop_table("paceline_stream")
     op.drop_table("paceline_route")
+    op.drop_table("paceline_relay")
     with op.batch_alter_table("paceline_message", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_paceline_message_unnamed",
+            postgresql_where=sa.text("provider_message_id IS NULL AND accepted_at IS NOT NULL"),
+            sqlite_where=sa.text("provider_message_id IS NULL AND accepted_at IS NOT NULL"),
+        )
         batch_op.drop_index(
             "ix_paceline_message_unknown",
             postgresql_where=sa.text("status = 'unknown'"),
@@ -268,8 +352,25 @@ def downgrade() -> None:
 
     op.drop_table("paceline_grant")
     with op.batch_alter_table("paceline_event", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_paceline_event_position",
+            postgresql_where=sa.text("position IS NOT NULL"),
+            sqlite_where=sa.text("position IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_event_new",
+            postgresql_where=sa.text("position IS NULL"),
+            sqlite_where=sa.text("position IS NULL"),
+        )
         batch_op.drop_index("ix_paceline_event_message_id")
 
     op.drop_table("paceline_event")
+    with op.batch_alter_table("paceline_attempt", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_paceline_attempt_unknown",
+            postgresql_where=sa.text("outcome = 'unknown'"),
+            sqlite_where=sa.text("outcome = 'unknown'"),
+        )
+
     op.drop_table("paceline_attempt")
     op.drop_table("paceline_account")

@@ -21,8 +21,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield found
 
 
-def status_of(running: Up, id: str) -> str:
-    return str(running.paceline("show", id, "--json").json["status"])
+def status_of(running: Up, message: str) -> str:
+    return str(running.paceline("show", message, "--json").json["status"])
 
 
 def test_when_it_says_ready_all_of_it_answers(running: Up) -> None:

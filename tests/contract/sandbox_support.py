@@ -13,8 +13,25 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from sandbox import SandboxServer
+
 KEY = "auro_live_sk_sandbox_01"
 ANA = "auro_usr_5m2q70x1ck"
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+MEDIA = {"to": ANA, "media_url": "https://files.example.com/a.pdf", "media_type": "application/pdf"}
+TEMPLATE = {"to": ANA, "template": "order_confirmation", "language": "en", "variables": {"order": "7719"}}
+STILL = {  # an Aurogy without limits, in which nothing happens by itself
+    "aurogy": {
+        "ratelimit": dict.fromkeys(("send", "status", "conversations", "profile", "profile_read"), "100000/minute"),
+        "lifecycle": {"outcomes": {"*": "queued"}},
+        "templates": {
+            "order_confirmation": {"variables": ["order"]},
+            "waiting": {"approved": False},
+            "german": {"languages": ["de", "de-AT"]},
+        },
+        "media": {"sizes": {"huge.mp4": 104_857_601, "edge.mp4": 104_857_600, "avatar.png": 5_242_881}},
+    }
+}
 # For 127.0.0.1 and localhost, self-signed for a hundred years, made for these tests.
 CERTIFICATE_AND_KEY = """\
 -----BEGIN CERTIFICATE-----
@@ -79,6 +96,16 @@ def ask(
 def text(to: str = ANA, **more: Any) -> dict[str, Any]:
     """The body of a text message."""
     return {"to": to, "text": "Parcel 7719 leaves the depot today.", **more}
+
+
+def post(sandbox: SandboxServer, kind: str, data: object, **more: Any) -> Answered:
+    """One send to Aurogy."""
+    return ask(sandbox.base_url("aurogy"), "POST", f"/messages/{kind}", data, **more)
+
+
+def get(sandbox: SandboxServer, path: str, **more: Any) -> Answered:
+    """One reading request to Aurogy."""
+    return ask(sandbox.base_url("aurogy"), "GET", path, **more)
 
 
 @dataclass

@@ -104,10 +104,10 @@ def test_a_ledger_that_cannot_be_opened_is_named_in_one_sentence(tmp_path: Path)
 
 def test_a_file_that_is_no_ledger_is_left_alone(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
-    notes.write_text("dear diary\n")
+    notes.write_text("dear diary")
     status, sentence = refused("--bind", "127.0.0.1:0", "--ledger", str(notes))
     assert (status, sentence) == (1, f"sandbox: Line 1 of {notes} is no ledger entry: give another file.\n")
-    assert notes.read_text() == "dear diary\n"
+    assert notes.read_text() == "dear diary"
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_retry_after_is_a_promise(build: Build, sandbox: SandboxServer, status: 
 
 
 def test_another_lane_does_not_notice(build: Build, sandbox: SandboxServer) -> None:
-    """Given the send lane is closed for a minute, when a message accepted before is due for a poll, then it is asked."""
+    """Given the send lane closed for a minute, when an accepted message is due for a poll, then it is asked about."""
     built = build(poll={"schedule": [1]})
     service = built.service()
     receipt = built.text()
@@ -65,7 +65,7 @@ def test_retry_after_of_a_year_waits_for_an_operator(build: Build, sandbox: Sand
 
     assert lane(built)["closed_until"] is None
     assert "365.0 days" in str(lane(built)["closed_reason"])
-    assert "closed" in built.client.status(receipt.id).waiting_for
+    assert "closed" in str(built.client.status(receipt.id).waiting_for)
 
     lanes = lanes_named(built.topology, LANE)
     open_(built.engine, lanes, whole_key=False)
@@ -88,7 +88,7 @@ def test_503_without_a_date_backs_off_and_probes_one_at_a_time(build: Build, san
 
     first = sandbox.ledger("aurogy")[0]
     probes = [entry for entry in sandbox.ledger("aurogy")[:storm] if entry.monotonic - first.monotonic > 0.3]
-    gaps = [later.monotonic - earlier.monotonic for earlier, later in zip(probes, probes[1:], strict=False)]
+    gaps = [later.monotonic - earlier.monotonic for earlier, later in itertools.pairwise(probes)]
     assert all(gap > 0.01 for gap in gaps), "two probes went at once"
     assert lane(built)["refusals"] == 0
     assert lane(built)["closed_reason"] is None

@@ -35,7 +35,7 @@ def test_partial_indexes_are_made_as_the_models_say(database: Engine) -> None:
         "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE indexname LIKE 'ix_paceline%'",
     }
     with database.connect() as connection:
-        made = {name: sql for name, sql in connection.execute(text(catalogue[database.dialect.name]))}
+        made = {row[0]: row[1] for row in connection.execute(text(catalogue[database.dialect.name]))}
 
     partial = {name for name, sql in made.items() if "WHERE" in sql}
     assert partial == {

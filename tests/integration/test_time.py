@@ -28,7 +28,7 @@ def test_a_scheduled_message_leaves_at_its_time(build: Build, sandbox: SandboxSe
     service.tick()
     service.pump.run_slice(0.5)
     assert sandbox.ledger("aurogy") == []
-    assert "scheduled" in built.client.status(receipt.id).waiting_for
+    assert "scheduled" in str(built.client.status(receipt.id).waiting_for)
 
     until(lambda: (service.tick(), service.pump.run_slice(1)) and built.statuses() == {"accepted": 1})
 

@@ -16,6 +16,7 @@ from paceline import Client, Receipt, Text
 from paceline.database import engine
 from worker import schema
 from worker.app import topology_of
+from worker.planning import by_index
 from worker.service import Service
 from worker.telemetry import Rows
 from worker.topology import Topology
@@ -89,7 +90,7 @@ def installation(
     broker = f"unix://{redis.connection_pool.connection_kwargs['path']}"
     file.write_text(_toml(database_url, broker, base_url, account) + accounts)
     settings = load(file, environ={})
-    made = engine(settings.connection)
+    made = by_index(engine(settings.connection))
     topology = topology_of(settings)
     name = schema.publish(made, topology)
     client = Client(file, environ={})
@@ -112,7 +113,7 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 def _toml(database_url: str, broker: str, base_url: str, account: Mapping[str, Any]) -> str:
-    fields = {"provider": "aurogy", "base_url": base_url, "api_key": KEY} | account
+    fields = {"provider": "aurogy", "base_url": base_url, "api_key": KEY, **account}
     simple = {name: value for name, value in fields.items() if not isinstance(value, dict)}
     tables = {name: value for name, value in fields.items() if isinstance(value, dict)}
     lines = [f"[database]\nurl = {json.dumps(database_url)}", f"[broker]\nurl = {json.dumps(broker)}"]

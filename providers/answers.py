@@ -1,0 +1,59 @@
+"""Reading what providers wrote: JSON that may be anything, times in ISO 8601, signatures. Nothing here ever raises."""
+
+import hashlib
+import hmac
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that the bytes hold; an empty one for whatever else they hold."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def member(holder: object, name: str) -> dict[str, Any]:
+    """The object under that name; an empty one if there is none."""
+    found = holder.get(name) if isinstance(holder, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def text(value: object, allowed: re.Pattern[str]) -> str:
+    """The value if it is a string that matches as a whole; else an empty one."""
+    return value if isinstance(value, str) and allowed.fullmatch(value) else ""
+
+
+def instant(value: object) -> float | None:
+    """ISO 8601 as Unix seconds, in UTC where it names no zone; None if it is nothing of the kind."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return None if moment is None else (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def signed(secret: str, body: bytes, signature: str) -> bool:
+    """True if the signature is the lower-case hexadecimal HMAC-SHA256 of the bytes; compared in constant time.
+
+    Nothing is signed with an empty secret.
+    """
+    if not secret:
+        return False
+    expected = hmac.digest(secret.encode(), body, hashlib.sha256).hex()
+    # As bytes: a comparison of text refuses what is not ASCII by raising.
+    return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))
+
+
+def digest(*parts: object) -> str:
+    """A name of fixed length for these parts of JSON: 64 hexadecimal digits."""
+    return sha256(json.dumps(parts).encode())
+
+
+def sha256(body: bytes) -> str:
+    """The SHA-256 of the bytes, in 64 hexadecimal digits."""
+    return hashlib.sha256(body).hexdigest()

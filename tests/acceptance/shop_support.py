@@ -1,0 +1,117 @@
+"""What an application's tests stand on: a service that runs, and processes that are the application's."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from redis import Redis
+
+from paceline import MessageView
+from sandbox.background import SandboxServer
+from tests.acceptance.commands_support import ROOT, clean_environment
+from tests.support.installation import Installation, installation, until
+from tests.support.servers import start_valkey
+
+WORKER = (sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-l", "warning")
+SOON = 30.0  # seconds; a message takes some milliseconds on an idle machine
+
+
+@dataclass
+class ServiceForShops:
+    """A service that sends what applications enqueue. Nothing ticks: what is sent was announced by its producer."""
+
+    built: Installation
+    sandbox: SandboxServer
+    broker_url: str
+    directory: Path
+
+    @property
+    def database_url(self) -> str:
+        """The database that the applications share with it."""
+        return self.built.engine.url.render_as_string(hide_password=False)
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether that is SQLite."""
+        return self.built.engine.dialect.name == "sqlite"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What a producer is told."""
+        told = {"PACELINE_DATABASE_URL": self.database_url, "PACELINE_BROKER_URL": self.broker_url}
+        return clean_environment(DATABASE_URL=self.database_url, BROKER_URL=self.broker_url, **told, **more)
+
+    def wait_until_accepted(self, message: str | None = None, *, key: str | None = None) -> MessageView:
+        """Return once the provider has taken the message."""
+        found: list[MessageView] = []
+
+        def accepted() -> bool:
+            found[:] = [each for each in self.built.client.messages(limit=1000) if message == each.id or (
+                key is not None and key == each.idempotency_key)]
+            return bool(found) and found[0].status == "accepted"
+
+        until(accepted, SOON)
+        return found[0]
+
+    def arrived(self, text: str) -> int:
+        """How many times a text reached the provider."""
+        return sum(text in str(entry.body) for entry in self.sandbox.ledger("aurogy") if entry.group == "send")
+
+    def rows(self, sql: str) -> list[Any]:
+        """The first column of what a query finds."""
+        with self.built.engine.connect() as connection:
+            return list(connection.execute(sa.text(sql)).scalars())
+
+
+@contextmanager
+def serve(directory: Path, database_url: str) -> Iterator[ServiceForShops]:
+    """A service on this migrated database."""
+    port = free_port()
+    with start_valkey(directory, "--port", str(port)) as url, Redis.from_url(url) as redis, SandboxServer() as sandbox:
+        poll = {"schedule": [600]}  # nothing ticks, and nothing is asked for
+        with installation(directory, database_url, redis, sandbox.base_url("aurogy"), poll=poll) as built:
+            environment = clean_environment(PACELINE_CONFIG=str(built.settings_file), PYTHONWARNINGS="ignore")
+            with running(WORKER, directory / "worker.log", cwd=ROOT, env=environment):
+                yield ServiceForShops(built, sandbox, f"redis://127.0.0.1:{port}/0", directory)
+
+
+@contextmanager
+def running(command: Sequence[str], log: Path, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that ends with the block."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, **options)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout=SOON)
+
+
+def output_of(command: Sequence[str | Path], cwd: Path, env: dict[str, str]) -> str:
+    """What a command prints; it must succeed."""
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return int(held.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Whether anybody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def without_the_checkout(environment: dict[str, str]) -> dict[str, str]:
+    """The same for a process that must not find our packages by chance."""
+    return {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}

@@ -1,0 +1,184 @@
+"""The SQL of webhooks, in Core, built once for the database at hand; many rows are one parameter."""
+
+from sqlalchemy import (
+    Float,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    literal,
+    literal_column,
+    null,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+
+from paceline import tables
+from paceline.clock import now
+from paceline.status import Status
+from worker.rows import table_of
+from worker.statements import attempt, event, message
+
+webhook = tables.columns(tables.Webhook)
+
+_ARRIVAL = {
+    "n": int, "fingerprint": str, "account": str, "dedup_key": str, "kind": str, "happened_at": float,
+    "provider_message_id": str, "status": str, "reason": str, "recipient": str, "data": str,
+}  # fmt: skip
+_NAMED = {"account": str, "provider_message_id": str}
+_MOVED = {"id": str, "status": str, "reason": str, "poll_in": float, "provider_message_id": str}
+_TOLD = {
+    "n": int, "message_id": str, "account": str, "status": str, "reason": str, "kind": str, "data": str,
+}  # fmt: skip
+_PUT_OFF = {"id": int, "seconds": float}
+_UNKNOWN_ATTEMPT = literal_column("'unknown'")  # a partial index serves only a statement that holds its condition
+
+
+class InboundStatements:
+    """The statements, built once."""
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+        self._storing()
+        self._moving()
+        self._parking()
+        self._adopting()
+
+    def _storing(self) -> None:
+        given = table_of(self._dialect, "rows", _ARRIVAL)
+        kept = [name for name in _ARRIVAL if name != "n"]
+        source = select(*(given.c[name] for name in kept), now()).where(given.c.n.is_not(None))
+        make = postgresql.insert if self._dialect == "postgresql" else sqlite.insert
+        self.store = (
+            make(webhook)
+            .from_select([*kept, "received_at"], source)
+            .on_conflict_do_nothing(index_elements=["fingerprint", "dedup_key"])
+            .returning(webhook.c.id, webhook.c.fingerprint, webhook.c.dedup_key)
+        )
+        told = table_of(self._dialect, "rows", _TOLD)
+        self.tell = insert(event).from_select(
+            ["message_id", "account", "at", "source", "status", "reason", "kind", "data"],
+            select(
+                told.c.message_id, told.c.account, now(), literal("webhook"), told.c.status, told.c.reason,
+                told.c.kind, told.c.data,
+            ).order_by(told.c.n),
+        )  # fmt: skip
+
+    def _moving(self) -> None:
+        given = table_of(self._dialect, "rows", _NAMED)
+        self.look_up = (
+            select(message.c.id, message.c.account, message.c.status, message.c.provider_message_id)
+            .join(
+                given,
+                and_(
+                    message.c.account == given.c.account,
+                    message.c.provider_message_id == given.c.provider_message_id,
+                ),
+            )
+            .order_by(message.c.id)
+            .with_for_update(of=message)
+        )
+        moved = table_of(self._dialect, "rows", _MOVED)
+        self.move = (
+            update(message)
+            .where(message.c.id == moved.c.id)
+            .values(
+                status=moved.c.status,
+                reason=moved.c.reason,
+                updated_at=now(),
+                unresolved=False,
+                provider_message_id=func.coalesce(moved.c.provider_message_id, message.c.provider_message_id),
+                accepted_at=func.coalesce(message.c.accepted_at, now()),
+                # A settled message is asked about no more; one that is merely on its way has its next question already.
+                poll_at=case(
+                    (moved.c.poll_in.is_(None), null()), else_=func.coalesce(message.c.poll_at, now() + moved.c.poll_in)
+                ),
+            )
+        )
+
+    def _parking(self) -> None:
+        self.parked = (
+            select(
+                webhook.c.id,
+                webhook.c.fingerprint,
+                webhook.c.provider_message_id,
+                webhook.c.status,
+                webhook.c.reason,
+                (now() - webhook.c.received_at).label("age"),
+            )
+            .where(webhook.c.match_at <= now())
+            .order_by(webhook.c.match_at, webhook.c.id)
+            .limit(bindparam("count"))
+            .with_for_update(skip_locked=True)
+        )
+        later = table_of(self._dialect, "rows", _PUT_OFF)
+        self.put_off = update(webhook).where(webhook.c.id == later.c.id).values(match_at=now() + later.c.seconds)
+
+    def _adopting(self) -> None:
+        payload = message.c.payload
+        recipient = (
+            cast(payload, JSONB)["to"].astext
+            if self._dialect == "postgresql"
+            else func.json_extract(payload, "$.to", type_=Text())
+        ).label("recipient")
+        accounts, recipients = bindparam("accounts", expanding=True), bindparam("recipients", expanding=True)
+        of_attempt = (attempt.c.message_id, attempt.c.number, attempt.c.at, recipient)
+        joined = message.c.id == attempt.c.message_id
+        unanswered = (
+            select(*of_attempt)
+            .join(message, joined)
+            .where(attempt.c.outcome == _UNKNOWN_ATTEMPT, attempt.c.account.in_(accounts), recipient.in_(recipients))
+        )
+        nameless = (
+            select(*of_attempt)
+            .join(message, joined)
+            .where(
+                attempt.c.outcome == "accepted",
+                message.c.provider_message_id.is_(None),
+                message.c.accepted_at.is_not(None),
+                message.c.account.in_(accounts),
+                recipient.in_(recipients),
+            )
+        )
+        self.unnamed = union_all(unanswered, nameless)
+        self.orphans = (
+            select(
+                webhook.c.id,
+                webhook.c.provider_message_id,
+                webhook.c.status,
+                webhook.c.reason,
+                webhook.c.recipient,
+                webhook.c.received_at,
+            )
+            .where(
+                webhook.c.match_at.is_not(None),
+                webhook.c.fingerprint == bindparam("fingerprint"),
+                webhook.c.recipient.in_(recipients),
+            )
+            .order_by(webhook.c.id)
+            .with_for_update()
+        )
+        self.lock = (
+            select(message.c.id, message.c.account, message.c.status)
+            .where(
+                message.c.id == bindparam("message"),
+                message.c.status.in_((str(Status.UNKNOWN), str(Status.ACCEPTED), str(Status.SENT))),
+                message.c.provider_message_id.is_(None),
+            )
+            .with_for_update()
+        )
+        self.named = (
+            update(attempt)
+            .where(
+                attempt.c.message_id == bindparam("message"),
+                attempt.c.number == bindparam("attempt_number", type_=Float()),
+                attempt.c.outcome == _UNKNOWN_ATTEMPT,
+            )
+            .values(outcome="accepted")
+        )
