@@ -34,5 +34,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo 'Paceline needs Python 3.11 or newer; name one, as in: make $(MAKECMDGOALS) PYTHON=python3.12' >&2; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo 'The virtual environment cannot be made: install venv for $(PYTHON).' >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-input -c constraints.txt -e '.[service,dev]'
+	@$(BIN)/python -m pip install -qq --no-cache-dir --disable-pip-version-check --no-input -c constraints.txt -e '.[service,dev]'
 	@touch $(STAMP)

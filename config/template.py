@@ -56,19 +56,20 @@ ROUTES = """
 
 
 def render(providers: Iterable[Provider]) -> str:
-    """The file's text, with an account of each provider to choose from."""
-    accounts = ["\n".join(_account(provider)) for provider in providers]
+    """The file's text: the first provider's account is set, for a first message; the others are there to choose."""
+    accounts = ["\n".join(_account(provider, chosen=number == 0)) for number, provider in enumerate(providers)]
     return "\n".join([HEAD, *accounts]) + ROUTES
 
 
-def _account(provider: Provider) -> Iterator[str]:
-    name = f"{provider.name}-main"
-    yield f"#[accounts.{name}]"
-    yield f'#provider = "{provider.name}"'
+def _account(provider: Provider, *, chosen: bool) -> Iterator[str]:
+    name, mark = f"{provider.name}-main", "" if chosen else "#"
+    yield f"{mark}[accounts.{name}]"
+    yield f'{mark}provider = "{provider.name}"'
     for credential in provider.credentials:
+        mark = "" if chosen and credential.required else "#"
         variable = f"{provider.name}_{credential.name}".upper().replace("-", "_")
         remark = "; ".join(filter(None, ("" if credential.required else "optional", credential.hint)))
-        yield f'#{credential.name} = "${{{variable}}}"' + (f"  # {remark}" if remark else "")
+        yield f'{mark}{credential.name} = "${{{variable}}}"' + (f"  # {remark}" if remark else "")
     yield f'#base_url = "{provider.base_url}"'
     yield '#on_unknown = "hold"  # or "retry": send again what may have been accepted'
     yield f'#timeout = "{provider.timeout:g}s"  # of one request, from connecting to the last byte'

@@ -16,14 +16,14 @@ engine = create_async_engine(os.environ["DATABASE_URL"])
 client = Client()
 
 
-async def place(order: int, customer: str) -> Receipt:
+async def place(number: int, customer: str) -> Receipt:
     """The order and its confirmation are one transaction."""
-    confirmation = Text(to=customer, text=f"Thank you for your order #{order}!")
+    confirmation = Text(to=customer, text=f"Thank you for your order #{number}!")
     async with AsyncSession(engine) as session, session.begin():
-        await session.execute(text("INSERT INTO shop_order (id) VALUES (:id)"), {"id": order})
+        await session.execute(text("INSERT INTO purchase (id) VALUES (:id)"), {"id": number})
         return await session.run_sync(
             lambda joined: client.enqueue(
-                confirmation, via="aurogy-main", idempotency_key=f"order-{order}-placed", session=joined
+                confirmation, via="aurogy-main", idempotency_key=f"purchase-{number}", session=joined
             )
         )
 
@@ -35,12 +35,12 @@ async def remind(customer: str) -> Receipt:
     )
 
 
-async def main(order: int) -> None:
+async def main(number: int) -> None:
     """One of each."""
     async with engine.begin() as connection:
-        await connection.execute(text("CREATE TABLE IF NOT EXISTS shop_order (id integer PRIMARY KEY)"))
+        await connection.execute(text("CREATE TABLE IF NOT EXISTS purchase (id integer PRIMARY KEY)"))
     customer = "auro_usr_8f3k29d1a7"
-    for receipt in await asyncio.gather(place(order, customer), remind(customer)):
+    for receipt in await asyncio.gather(place(number, customer), remind(customer)):
         print(receipt.id)
     await engine.dispose()
 

@@ -51,7 +51,7 @@ def place(request: HttpRequest) -> JsonResponse:
             receipt = client.enqueue(
                 Text(to=order.customer, text=f"Thank you for ordering {order.item}!"),
                 via="aurogy-main",
-                idempotency_key=f"order-{order.pk}-placed",
+                idempotency_key=f"order-{order.pk}-confirmed",
                 session=connection,
             )
     except InvalidMessage as error:

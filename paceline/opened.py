@@ -11,7 +11,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from paceline import connection as connections
-from paceline.directory import Directories, unreachable
+from paceline.directory import Directories, check_version, unreachable
+from paceline.errors import DatabaseNotReady
 from paceline.transactions import CoreTransaction, Transaction
 from paceline.wakeup import Waker, open_waker
 
@@ -55,7 +56,7 @@ class Opened:
         try:
             return cast(Result, _repeating(self._write, work))
         except SQLAlchemyError as error:
-            raise unreachable(error) from None
+            raise self._explained(error) from None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -64,7 +65,7 @@ class Opened:
             with self._plain_read() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise unreachable(error) from None
+            raise self._explained(error) from None
 
     def wake(self, lanes: Sequence[str], high: bool) -> bool:
         """Wake the workers for these lanes, if the broker is there."""
@@ -79,6 +80,17 @@ class Opened:
     def abandon(self) -> None:
         """Forget connections that belong to the parent process, without closing them under its feet."""
         self._engine.dispose(close=False)
+
+    def _explained(self, error: SQLAlchemyError) -> DatabaseNotReady:
+        """What to raise for it: that the tables are missing or of another version, if that is why."""
+        try:
+            with self._plain_read() as connection:
+                check_version(connection)
+        except DatabaseNotReady as known:
+            return known
+        except SQLAlchemyError:
+            pass  # it is away: the first error says as much
+        return unreachable(error)
 
     def _plain_read(self) -> AbstractContextManager[Connection]:
         return connections.read(self._engine)

@@ -6,7 +6,8 @@ recipient has no id of the provider's; and no event to that recipient bears anot
 guess, and the message stays `unknown`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import structlog
@@ -28,56 +29,59 @@ class Adoption:
         self._engine = engine
         self._inbox = inbox
         self._statements = InboundStatements(engine.dialect.name)
-        self._leases: dict[str, float] = {}
-        for sender in topology.senders.values():
-            leases = [lane.lease for lane in topology.lanes_of(sender.key)]
-            self._leases[sender.fingerprint] = max(leases)
+        self._topology = topology
 
     def adopt(self, reports: Sequence[Report]) -> int:
-        """Find the messages of these reports, which nobody knows by their ids; how many were found."""
-        adopted = 0
-        waited = {report.webhook for report in reports if self._waited(report)}
-        for fingerprint in sorted({report.fingerprint for report in reports if report.webhook in waited}):
+        """Find the messages of these parked reports, whose ids nobody knows; how many were found."""
+        adopted: list[Standing] = []
+        ripe = [report for report in reports if report.recipient and report.age > self._lease(report.fingerprint)]
+        for fingerprint in sorted({report.fingerprint for report in ripe}):
+            recipients = sorted({str(report.recipient) for report in ripe if report.fingerprint == fingerprint})
             with write(self._engine) as connection:
-                adopted += self._adopt(connection, fingerprint, waited)
-        return adopted
+                adopted += self._adopt(connection, fingerprint, recipients)
+        for message in adopted:
+            log.info("adopted", message_id=message.id, account=message.account, status=str(message.status))
+        return len(adopted)
 
-    def _waited(self, report: Report) -> bool:
-        lease = self._leases.get(report.fingerprint)
-        return lease is not None and report.age > lease
+    def _lease(self, fingerprint: str) -> float:
+        """The longest that a request of this key may be under way, in seconds."""
+        leases = [
+            lane.lease
+            for sender in self._topology.senders.values()
+            if sender.fingerprint == fingerprint
+            for lane in self._topology.lanes_of(sender.key)
+        ]
+        return max(leases, default=inf)
 
-    def _adopt(self, connection: Connection, fingerprint: str, waited: set[int]) -> int:
-        run = self._statements
-        recipients = connection.execute(run.recipients, {"webhooks": sorted(waited), "fingerprint": fingerprint})
-        asked = sorted(recipients.scalars())
-        if not asked:
-            return 0
-        events = connection.execute(run.orphans, {"fingerprint": fingerprint, "recipients": asked}).all()
-        accounts = list(self._inbox.accounts_of(fingerprint))
-        attempts = connection.execute(run.unnamed, {"accounts": accounts, "recipients": asked}).all()
-        adopted = 0
-        for recipient in asked:
+    def _adopt(self, connection: Connection, fingerprint: str, recipients: list[str]) -> list[Standing]:
+        run, accounts = self._statements, list(self._inbox.accounts_of(fingerprint))
+        events = connection.execute(run.orphans, {"fingerprint": fingerprint, "recipients": recipients}).all()
+        attempts = connection.execute(run.unnamed, {"accounts": accounts, "recipients": recipients}).all()
+        pairs = []
+        for recipient in recipients:
             said = [row for row in events if row.recipient == recipient]
-            if not waited.intersection(row.id for row in said) or len({row.provider_message_id for row in said}) > 1:
+            if len({row.provider_message_id for row in said}) != 1:
                 continue
-            heard = max(row.received_at for row in said)
+            heard = min(row.received_at for row in said)
             could = [row for row in attempts if row.recipient == recipient and row.at <= heard]
             if len(could) == 1:
-                adopted += self._give(connection, fingerprint, could[0], said)
-        return adopted
+                pairs.append((could[0], said))
+        pairs.sort(key=lambda pair: str(pair[0].message_id))
+        given = (self._give(connection, attempt, said) for attempt, said in pairs)
+        return [message for message in given if message is not None]
 
-    def _give(self, connection: Connection, fingerprint: str, attempt: Any, said: Sequence[Any]) -> int:
-        """Apply the events to the attempt's message, if it is still one without an id; 1 if it is."""
+    def _give(self, connection: Connection, attempt: Any, said: Sequence[Any]) -> Standing | None:
+        """Apply the events to the attempt's message, if it is one that waits for word and has no id."""
         run = self._statements
         row = connection.execute(run.lock, {"message": attempt.message_id}).one_or_none()
         if row is None:
-            return 0
+            return None
         message = Standing(row.id, row.account, Status(row.status))
-        for item in said:
-            report = Report(item.id, fingerprint, item.provider_message_id, Status(item.status), item.reason)
-            self._inbox.settle(connection, message, report)
-        named: Mapping[str, Any] = {"message": attempt.message_id, "attempt_number": attempt.number}
-        connection.execute(run.named, named)
-        self._inbox.put_off(connection, dict.fromkeys((item.id for item in said), None))
-        log.info("adopted", message_id=message.id, account=message.account, attempt=attempt.number)
-        return 1
+        reports = [
+            Report(item.id, item.fingerprint, item.provider_message_id, Status(item.status), item.reason)
+            for item in said
+        ]
+        self._inbox.settle(connection, message, reports)
+        connection.execute(run.named, {"message": attempt.message_id, "attempt_number": attempt.number})
+        self._inbox.put_off(connection, {item.id: None for item in said})
+        return message

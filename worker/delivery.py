@@ -156,7 +156,7 @@ def _verdict(
         grant_id=delivery.grant_id,
         attempt=message.attempt,
         status=str(decision.status),
-        reason=_text(decision.reason),
+        reason=fit(decision.reason),
         left=answer.sent,
         account=delivery.sender.name,
         due_in=decision.due_in,
@@ -164,10 +164,10 @@ def _verdict(
         failed=isinstance(outcome, Unavailable | NotSent),
         unresolved=decision.unresolved,
         poll_in=decision.poll_in,
-        provider_message_id=_text(decision.provider_message_id, LONGEST_ID),
+        provider_message_id=fit(decision.provider_message_id, LONGEST_ID),
         outcome=OUTCOMES[type(outcome)],
         http_status=answer.response.status if answer.response else None,
-        code=_text(getattr(outcome, "code", "")) or "",
+        code=fit(getattr(outcome, "code", "")) or "",
         request_id=_request_id(answer.response),
         duration_ms=round(answer.duration * 1000, 1),
         sent_age=0.0 if passed_at is None else time.monotonic() - passed_at,
@@ -195,7 +195,7 @@ def _read_poll(delivery: Delivery, answer: Answer, refusals: Callable[[float | N
         poll_in = None if over else next_poll(delivery.sender, message.polls + 1)
         status = None if found.status is None else str(found.status)
         record = PollResult(
-            message.id, delivery.grant_id, message.polls, status, _text(found.reason) or None, poll_in, sent_age=age
+            message.id, delivery.grant_id, message.polls, status, fit(found.reason) or None, poll_in, sent_age=age
         )
         return Verdict(record, worked=True, outcome="reported")
     standing = Standing(refusals=refusals(passed_at))
@@ -206,14 +206,14 @@ def _read_poll(delivery: Delivery, answer: Answer, refusals: Callable[[float | N
 
 
 def _request_id(response: Response | None) -> str | None:
-    return _text(response.headers.get("x-request-id")) if response else None
+    return fit(response.headers.get("x-request-id")) if response else None
 
 
 def _told(closure: Closure | None) -> Closure | None:
-    return None if closure is None else replace(closure, reason=_text(closure.reason) or "closed")
+    return None if closure is None else replace(closure, reason=fit(closure.reason) or "closed")
 
 
-def _text(value: str | None, longest: int = LONGEST_TEXT) -> str | None:
+def fit(value: str | None, longest: int = LONGEST_TEXT) -> str | None:
     """Fit for any column: no NUL, no lone surrogates, not too long. Providers send what they like."""
     if value is None:
         return None
@@ -223,4 +223,4 @@ def _text(value: str | None, longest: int = LONGEST_TEXT) -> str | None:
 def poisoned(error: Exception) -> str:
     """Why no request could be made of a row, without what is in it."""
     rule = f": {error}" if isinstance(error, PacelineError) else ""
-    return f"no request can be made of it ({type(error).__name__}{_text(rule)})"
+    return f"no request can be made of it ({type(error).__name__}{fit(rule)})"

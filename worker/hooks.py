@@ -1,24 +1,246 @@
-"""The ASGI application that faces the providers. It answers /health: 200 while the database answers, else 503."""
+"""The ASGI application that faces the providers: POST /hooks/<account>, and GET /health.
 
-from sqlalchemy import Engine, text
+A webhook is believed only with its signature over the bytes as they came, and acknowledged only once it is committed.
+Providers drop what was answered with 4xx, so that is for what is not theirs, and whatever is our own trouble is 503.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import structlog
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
+from paceline import tables
 from paceline.database import read
+from providers.answers import sha256
+from providers.base import STATUS_EVENT, Event, Inbound
+from worker.delivery import LONGEST_ID, fit
+from worker.group_commit import GroupCommit, NotWritten
+from worker.inbound import UNREADABLE, Arrival, Inbox
+from worker.topology import Sender, Topology
+
+LARGEST = 1 << 20  # bytes of a webhook
+HELD = 64 << 20  # bytes of all webhooks that are being read
+READING = 10.0  # seconds in which a webhook must have arrived whole
+HEALTH = 2.0  # seconds for the database's answer
+QUIET = 10.0  # seconds in which the same refusal is logged once
+THREADS = {"sqlite": 1, "postgresql": 2}  # that write: SQLite has one writer at a time
+
+GONE = 0  # no answer: nobody is there to read it
+_SENTENCES = {
+    200: b"",
+    401: b"The signature is missing or wrong.\n",
+    404: b"There is no such account, or its provider sends no webhooks.\n",
+    405: b"Webhooks are posted.\n",
+    408: b"The body did not arrive in time.\n",
+    413: b"The body is larger than 1 MB.\n",
+    503: b"Try again later.\n",
+}
+
+log = structlog.get_logger("paceline.webhook")
 
 
-def make_hooks(engine: Engine) -> Starlette:
-    """The application on this database."""
+def make_hooks(engine: Engine, topology: Topology) -> Starlette:
+    """The application on this database, for the accounts of this topology."""
+    inbox = Inbox(engine, topology)
 
-    def health(_request: Request) -> Response:
+    def write(groups: Sequence[Sequence[Arrival]]) -> None:
+        arrivals = [arrival for group in groups for arrival in group]
+        done = inbox.record(arrivals)
+        repeated = len(arrivals) - done.stored
+        log.info("webhooks", stored=done.stored, repeated=repeated, moved=done.moved, parked=done.parked)
+
+    writer = GroupCommit(write, threads=THREADS[engine.dialect.name])
+    health = Health(engine)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        writer.close()
+        health.close()
+
+    receiver = Receiver(topology.senders, writer)
+    app = Starlette(routes=[Route("/hooks/{account}", receiver), Route("/health", health.answer)], lifespan=lifespan)
+    app.router.redirect_slashes = False
+    return app
+
+
+class Receiver:
+    """POST /hooks/<account>, as an ASGI application of its own."""
+
+    def __init__(self, senders: Mapping[str, Sender], writer: GroupCommit[Sequence[Arrival]]) -> None:
+        self._senders = {name: sender for name, sender in senders.items() if sender.provider.verify is not None}
+        self._writer = writer
+        self._held = 0
+        self._logged: dict[tuple[str, str], tuple[float, int]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with read(engine) as connection:
-                connection.execute(text("SELECT 1"))
-        except SQLAlchemyError:
+            status = await self._take(scope, receive)
+        except Exception as bug:  # ours, so the provider is to try again
+            log.error("failed", account=scope["path_params"]["account"], error=type(bug).__name__)
+            status = 503
+        if status != GONE:
+            start, body = _ANSWERS[status]
+            await send(start)
+            await send(body)
+
+    async def _take(self, scope: Scope, receive: Receive) -> int:
+        """Read, verify and store one webhook; the status to answer."""
+        if scope["method"] != "POST":
+            return 405
+        sender = self._senders.get(scope["path_params"]["account"])
+        if sender is None:
+            return 404
+        headers = _headers(scope)
+        body = await self._read(headers, receive)
+        if isinstance(body, int):
+            return body
+        query = scope["query_string"].decode("latin-1")
+        inbound = Inbound("POST", scope["path"], query, headers, body, time.time())
+        assert sender.provider.verify is not None
+        if not sender.provider.verify(sender.account, inbound):
+            self._refused(sender)
+            return 401
+        try:
+            await self._writer.put(_arrivals(sender, inbound))
+        except NotWritten as failure:
+            self._log_once("not stored", sender.name, str(failure))
+            return 503
+        return 200
+
+    async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes | int:
+        """The whole body; or the status to answer instead."""
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > LARGEST:
+            return 413
+        body = bytearray()
+        try:
+            async with asyncio.timeout(READING):
+                while True:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        return GONE
+                    chunk = message.get("body", b"")
+                    self._held += len(chunk)
+                    body += chunk
+                    if len(body) > LARGEST:
+                        return 413
+                    if self._held > HELD:
+                        return 503
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError:
+            return 408
+        finally:
+            self._held -= len(body)
+
+    def _refused(self, sender: Sender) -> None:
+        credential = sender.provider.webhook_credential or ""
+        if sender.account.credentials.get(credential):
+            self._log_once("refused", sender.name, "the signature is missing or wrong")
+        else:
+            reason = f"accounts.{sender.name}.{credential} is not set, so nothing can be verified"
+            self._log_once("refused", sender.name, reason)
+
+    def _log_once(self, event: str, account: str, reason: str) -> None:
+        """Log what anybody on the network can cause, but not as often as they cause it."""
+        now = time.monotonic()
+        last, unlogged = self._logged.get((account, reason), (-QUIET, 0))
+        if now - last < QUIET:
+            self._logged[account, reason] = last, unlogged + 1
+            return
+        self._logged[account, reason] = now, 0
+        log.warning(event, account=account, reason=reason, unlogged=unlogged)
+
+
+class Health:
+    """GET /health: whether the database answers, asked by one thread at most."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="health")
+        self._asked: Future[None] | None = None
+
+    async def answer(self, _request: Request) -> Response:
+        """200, or 503 if the database fails or is silent for two seconds."""
+        if self._asked is None or self._asked.done():
+            self._asked = self._pool.submit(self._ask)
+        try:
+            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._asked)), HEALTH)
+        except (SQLAlchemyError, TimeoutError):
             return JSONResponse({"status": "database away"}, status_code=503)
         return JSONResponse({"status": "ok"})
 
-    return Starlette(routes=[Route("/health", health)])
+    def close(self) -> None:
+        """Ask no more."""
+        self._pool.shutdown(wait=False)
+
+    def _ask(self) -> None:
+        with read(self._engine) as connection:
+            connection.execute(select(tables.columns(tables.Installation).c.name))
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """By name; a header that came twice holds both values, and so is the signature of nothing."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def _arrivals(sender: Sender, inbound: Inbound) -> list[Arrival]:
+    """What a genuine webhook says; what cannot be read is kept as it is, for people."""
+    assert sender.provider.parse_event is not None
+    try:
+        arrivals = [_arrival(sender, event) for event in sender.provider.parse_event(sender.account, inbound)]
+    except Exception as bug:  # it is theirs all the same: kept, and not asked for again
+        log.error("unreadable", account=sender.name, error=type(bug).__name__)
+        arrivals = []
+    if arrivals and all(_complete(arrival) for arrival in arrivals):
+        return arrivals
+    said = json.dumps({"body": inbound.body.decode("utf-8", "backslashreplace")})
+    return [Arrival(sender.fingerprint, sender.name, sha256(inbound.body), UNREADABLE, data=said)]
+
+
+def _arrival(sender: Sender, event: Event) -> Arrival:
+    return Arrival(
+        sender.fingerprint,
+        sender.name,
+        event.key,
+        event.kind,
+        event.at,
+        fit(event.provider_message_id, LONGEST_ID) or None,
+        str(event.status) if event.status else None,
+        fit(event.reason) or None,
+        fit(event.recipient) or None,
+        json.dumps(event.data) if event.kind != STATUS_EVENT else None,
+    )
+
+
+def _complete(arrival: Arrival) -> bool:
+    return arrival.kind != STATUS_EVENT or None not in (arrival.provider_message_id, arrival.status)
+
+
+def _answer(status: int, sentence: bytes) -> tuple[Message, Message]:
+    headers = [(b"content-length", str(len(sentence)).encode())]
+    if sentence:
+        headers.append((b"content-type", b"text/plain; charset=utf-8"))
+    if status == 405:
+        headers.append((b"allow", b"POST"))
+    start = {"type": "http.response.start", "status": status, "headers": headers}
+    return start, {"type": "http.response.body", "body": sentence}
+
+
+_ANSWERS = {status: _answer(status, sentence) for status, sentence in _SENTENCES.items()}

@@ -6,7 +6,7 @@ a status only ever rises. The order inside a transaction is webhooks, messages, 
 other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -53,7 +53,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of some arrivals: `stored` are new, the others were known; `parked` wait for their message."""
+    """What became of some arrivals: so many were new, so many moved a message, so many wait for theirs."""
 
     stored: int = 0
     moved: int = 0
@@ -69,6 +69,7 @@ class Report:
     provider_message_id: str = field(repr=False)
     status: Status
     reason: str | None
+    recipient: str | None = field(default=None, repr=False)
     age: float = 0.0
 
 
@@ -81,6 +82,18 @@ class Standing:
     status: Status
     moved: bool = False
     reason: str | None = None
+
+    def follow(self, report: Report) -> bool:
+        """Apply the report if it moves the message forward; True if it does."""
+        if self.status not in _OPEN or report.status.rank <= self.status.rank:
+            return False
+        self.status, self.reason, self.moved = report.status, report.reason, True
+        return True
+
+    def event(self) -> dict[str, Any]:
+        """That it stands where it does, for the table of events."""
+        said = {"message_id": self.id, "account": self.account, "status": str(self.status)}
+        return {**said, "reason": self.reason or None, "kind": STATUS_EVENT, "data": None}
 
 
 class Inbox:
@@ -105,58 +118,36 @@ class Inbox:
         rows.sort(key=lambda row: (row["fingerprint"], row["dedup_key"], row["n"]))
         with write(self._engine) as connection:
             stored = connection.execute(self._statements.store, {"rows": encode(rows)}).all()
-            if not stored:
-                return Recorded()
             ids = {(row.fingerprint, row.dedup_key): row.id for row in stored}
-            # Of the same event twice in one batch the first counts.
-            new = {ids[item.fingerprint, item.dedup_key]: item for item in reversed(arrivals) if _key(item) in ids}
-            fresh = dict(reversed(new.items()))
-            reports = [_report(id_, item) for id_, item in fresh.items() if item.kind == STATUS_EVENT]
-            said = [item for item in fresh.values() if item.kind not in {STATUS_EVENT, UNREADABLE}]
-            moved, parked = self.apply(connection, reports, said)
+            reports, said = [], []
+            for arrival in arrivals:
+                webhook = ids.pop((arrival.fingerprint, arrival.dedup_key), None)
+                if webhook is not None and arrival.kind == STATUS_EVENT:
+                    reports.append(_report(webhook, arrival))
+                elif webhook is not None and arrival.kind != UNREADABLE:
+                    said.append(_event(arrival))
+            moved, parked = self._apply(connection, reports, said)
             self.put_off(connection, {report.webhook: FIRST_LOOK for report in parked})
-        return Recorded(len(stored), moved, len(parked))
+        _log(moved)
+        return Recorded(len(stored), len(moved), len(parked))
 
-    def match_parked(self, limit: int) -> list[Report]:
-        """Look again for the messages of at most `limit` parked events; those whose message is still not known."""
+    def match_parked(self, limit: int) -> tuple[int, list[Report]]:
+        """Look again for the messages of at most `limit` parked events; how many were due, and those still without."""
         with write(self._engine) as connection:
-            found = connection.execute(self._statements.parked, {"count": limit}).all()
-            reports = [
-                Report(row.id, row.fingerprint, row.provider_message_id, Status(row.status), row.reason, row.age)
-                for row in found
-            ]
-            _, parked = self.apply(connection, reports)
-            self.put_off(connection, dict.fromkeys((report.webhook for report in reports), None))
-            waits = {report.webhook: max(FIRST_LOOK, report.age) for report in parked if report.age < PARKED_FOR}
+            found = connection.execute(self._statements.parked, {"count": limit}).mappings()
+            reports = [Report(**{**row, "status": Status(row["status"])}) for row in found]
+            moved, parked = self._apply(connection, sorted(reports, key=lambda report: report.webhook), [])
+            waits: dict[int, float | None] = {report.webhook: None for report in reports}
+            waits |= {report.webhook: max(FIRST_LOOK, report.age) for report in parked if report.age < PARKED_FOR}
             self.put_off(connection, waits)
-        return parked
+        _log(moved)
+        return len(reports), parked
 
-    def apply(
-        self, connection: Connection, reports: Sequence[Report], said: Sequence[Arrival] = ()
-    ) -> tuple[int, list[Report]]:
-        """Apply reports to messages by the provider's ids, and tell of the rest; how many moved, and what has none."""
-        standing = self._look_up(connection, reports) if reports else {}
-        told = [
-            {"message_id": None, "account": item.account, "status": None, "reason": None}
-            | {"kind": item.kind, "data": item.data}
-            for item in said
-        ]
-        parked = []
-        for report in reports:
-            message = standing.get((report.fingerprint, report.provider_message_id))
-            if message is None or message.status in _UNDER_WAY:
-                parked.append(report)
-            elif move(message, report):
-                told.append(_told(message))
-        self._write(connection, standing.values())
-        self.tell(connection, told)
-        return sum(message.moved for message in standing.values()), parked
-
-    def settle(self, connection: Connection, message: Standing, report: Report) -> None:
-        """Apply one report to a message that is locked and had no provider's id: it has that one now."""
-        if move(message, report):
-            self._write(connection, [message], report.provider_message_id)
-            self.tell(connection, [_told(message)])
+    def settle(self, connection: Connection, message: Standing, reports: Sequence[Report]) -> None:
+        """Apply reports to a message that is locked and had no provider's id: it has theirs now."""
+        told = [message.event() for report in reports if message.follow(report)]
+        self._write(connection, [message], reports[0].provider_message_id)
+        self._tell(connection, told)
 
     def put_off(self, connection: Connection, waits: Mapping[int, float | None]) -> None:
         """When the messages of these webhooks are looked for, in seconds; None: no more."""
@@ -164,7 +155,24 @@ class Inbox:
             rows = [{"id": id_, "seconds": seconds} for id_, seconds in sorted(waits.items())]
             connection.execute(self._statements.put_off, {"rows": encode(rows)})
 
-    def tell(self, connection: Connection, told: Sequence[Mapping[str, Any]]) -> None:
+    def _apply(
+        self, connection: Connection, reports: Sequence[Report], told: list[dict[str, Any]]
+    ) -> tuple[list[Standing], list[Report]]:
+        """Apply reports in order, and tell of them and of what else happened: what moved, and what has no message."""
+        standing = self._look_up(connection, reports) if reports else {}
+        parked = []
+        for report in reports:
+            message = standing.get((report.fingerprint, report.provider_message_id))
+            if message is None or message.status in _UNDER_WAY:
+                parked.append(report)
+            elif message.follow(report):
+                told.append(message.event())
+        moved = sorted((message for message in standing.values() if message.moved), key=lambda message: message.id)
+        self._write(connection, moved)
+        self._tell(connection, told)
+        return moved, parked
+
+    def _tell(self, connection: Connection, told: Sequence[Mapping[str, Any]]) -> None:
         """Write events, in this order."""
         if told:
             rows = [{**item, "n": number} for number, item in enumerate(told)]
@@ -187,12 +195,16 @@ class Inbox:
             for row in found
         }
 
-    def _write(self, connection: Connection, standing: Iterable[Standing], adopted: str | None = None) -> None:
+    def _write(self, connection: Connection, moved: Sequence[Standing], adopted: str | None = None) -> None:
         rows = [
-            {"id": message.id, "status": str(message.status), "reason": message.reason}
-            | {"poll_in": self._poll_in(message), "provider_message_id": adopted}
-            for message in sorted(standing, key=lambda item: item.id)
-            if message.moved
+            {
+                "id": message.id,
+                "status": str(message.status),
+                "reason": message.reason or None,
+                "poll_in": self._poll_in(message),
+                "provider_message_id": adopted,
+            }
+            for message in moved
         ]
         if rows:
             connection.execute(self._statements.move, {"rows": encode(rows)})
@@ -203,33 +215,17 @@ class Inbox:
         return None if message.status in _SETTLED or sender is None else next_poll(sender, 0)
 
 
-def move(message: Standing, report: Report) -> bool:
-    """Apply one report to a message if that moves it forward; True if it does."""
-    if message.status not in _OPEN or report.status.rank <= message.status.rank:
-        return False
-    message.status, message.reason, message.moved = report.status, report.reason, True
-    log.info("report", message_id=message.id, account=message.account, status=str(message.status))
-    return True
-
-
-def _key(arrival: Arrival) -> tuple[str, str]:
-    return arrival.fingerprint, arrival.dedup_key
-
-
 def _report(webhook: int, arrival: Arrival) -> Report:
     assert arrival.provider_message_id is not None
     assert arrival.status is not None
-    return Report(
-        webhook, arrival.fingerprint, arrival.provider_message_id, Status(arrival.status), arrival.reason or None
-    )
+    return Report(webhook, arrival.fingerprint, arrival.provider_message_id, Status(arrival.status), arrival.reason)
 
 
-def _told(message: Standing) -> dict[str, Any]:
-    return {
-        "message_id": message.id,
-        "account": message.account,
-        "status": str(message.status),
-        "reason": message.reason,
-        "kind": STATUS_EVENT,
-        "data": None,
-    }
+def _event(arrival: Arrival) -> dict[str, Any]:
+    said = {"message_id": None, "account": arrival.account, "status": None, "reason": None}
+    return {**said, "kind": arrival.kind, "data": arrival.data}
+
+
+def _log(moved: Sequence[Standing]) -> None:
+    for message in moved:
+        log.info("report", message_id=message.id, account=message.account, status=str(message.status))

@@ -1,7 +1,8 @@
 """The SQL of webhooks, in Core, built once for the database at hand; many rows are one parameter."""
 
 from sqlalchemy import (
-    Float,
+    BindParameter,
+    ColumnElement,
     Text,
     and_,
     bindparam,
@@ -37,7 +38,9 @@ _TOLD = {
     "n": int, "message_id": str, "account": str, "status": str, "reason": str, "kind": str, "data": str,
 }  # fmt: skip
 _PUT_OFF = {"id": int, "seconds": float}
-_UNKNOWN_ATTEMPT = literal_column("'unknown'")  # a partial index serves only a statement that holds its condition
+UNKNOWN: ColumnElement[str] = literal_column(
+    "'unknown'"
+)  # a partial index serves only a statement that holds its condition
 
 
 class InboundStatements:
@@ -105,11 +108,12 @@ class InboundStatements:
     def _parking(self) -> None:
         self.parked = (
             select(
-                webhook.c.id,
+                webhook.c.id.label("webhook"),
                 webhook.c.fingerprint,
                 webhook.c.provider_message_id,
                 webhook.c.status,
                 webhook.c.reason,
+                webhook.c.recipient,
                 (now() - webhook.c.received_at).label("age"),
             )
             .where(webhook.c.match_at <= now())
@@ -121,41 +125,30 @@ class InboundStatements:
         self.put_off = update(webhook).where(webhook.c.id == later.c.id).values(match_at=now() + later.c.seconds)
 
     def _adopting(self) -> None:
-        payload = message.c.payload
+        accounts: BindParameter[str] = bindparam("accounts", expanding=True)
+        recipients: BindParameter[str] = bindparam("recipients", expanding=True)
+        tried = select(attempt.c.message_id, attempt.c.number, attempt.c.at, message.c.payload).join(
+            message, message.c.id == attempt.c.message_id
+        )
+        unanswered = tried.where(attempt.c.outcome == UNKNOWN, attempt.c.account.in_(accounts))
+        nameless = tried.where(
+            attempt.c.outcome == "accepted",
+            message.c.account.in_(accounts),
+            message.c.provider_message_id.is_(None),
+            message.c.accepted_at.is_not(None),
+        )
+        # These first, and by their indexes: only then is it worth reading what is in them.
+        unnamed = union_all(unanswered, nameless).cte("unnamed").prefix_with("MATERIALIZED")
         recipient = (
-            cast(payload, JSONB)["to"].astext
+            cast(unnamed.c.payload, JSONB)["to"].astext
             if self._dialect == "postgresql"
-            else func.json_extract(payload, "$.to", type_=Text())
-        ).label("recipient")
-        accounts, recipients = bindparam("accounts", expanding=True), bindparam("recipients", expanding=True)
-        of_attempt = (attempt.c.message_id, attempt.c.number, attempt.c.at, recipient)
-        joined = message.c.id == attempt.c.message_id
-        unanswered = (
-            select(*of_attempt)
-            .join(message, joined)
-            .where(attempt.c.outcome == _UNKNOWN_ATTEMPT, attempt.c.account.in_(accounts), recipient.in_(recipients))
+            else func.json_extract(unnamed.c.payload, "$.to", type_=Text())
         )
-        nameless = (
-            select(*of_attempt)
-            .join(message, joined)
-            .where(
-                attempt.c.outcome == "accepted",
-                message.c.provider_message_id.is_(None),
-                message.c.accepted_at.is_not(None),
-                message.c.account.in_(accounts),
-                recipient.in_(recipients),
-            )
+        self.unnamed = select(unnamed.c.message_id, unnamed.c.number, unnamed.c.at, recipient.label("recipient")).where(
+            recipient.in_(recipients)
         )
-        self.unnamed = union_all(unanswered, nameless)
         self.orphans = (
-            select(
-                webhook.c.id,
-                webhook.c.provider_message_id,
-                webhook.c.status,
-                webhook.c.reason,
-                webhook.c.recipient,
-                webhook.c.received_at,
-            )
+            select(webhook)
             .where(
                 webhook.c.match_at.is_not(None),
                 webhook.c.fingerprint == bindparam("fingerprint"),
@@ -177,8 +170,8 @@ class InboundStatements:
             update(attempt)
             .where(
                 attempt.c.message_id == bindparam("message"),
-                attempt.c.number == bindparam("attempt_number", type_=Float()),
-                attempt.c.outcome == _UNKNOWN_ATTEMPT,
+                attempt.c.number == bindparam("attempt_number"),
+                attempt.c.outcome == UNKNOWN,
             )
             .values(outcome="accepted")
         )

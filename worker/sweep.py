@@ -117,7 +117,7 @@ class Sweeper:
             )
             .outerjoin(grant, grant.c.id == message.c.grant_id)
             .where(message.c.status == _SENDING, message.c.lease_until <= now())
-            .order_by(message.c.id)
+            .order_by(message.c.lease_until)
             .limit(CHUNK)
             .with_for_update(skip_locked=True, of=message)
         )

@@ -18,6 +18,8 @@ from typing import Any
 
 import psutil
 
+from paceline import Client
+
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "aurogy-main"
 RECIPIENT = "auro_usr_7h2m40c9x1"
@@ -135,6 +137,11 @@ class Up:
     def paceline(self, *arguments: str) -> Ran:
         """Run another command beside it."""
         return paceline(self.directory, *arguments, PACELINE_SANDBOX="1")
+
+    def status(self, message: str) -> str:
+        """Where a message stands, read without a process of its own."""
+        with Client(self.directory / "paceline.toml", environ={}) as client:
+            return str(client.status(message).status)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         """Tell it once, and wait; its exit code."""

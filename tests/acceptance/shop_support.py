@@ -1,6 +1,6 @@
 """What an application's tests stand on: a service that runs, and processes that are the application's."""
 
-import os
+import contextlib
 import socket
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from redis import Redis
 
-from paceline import MessageView
+from paceline import MessageNotFound, MessageView, Status
 from sandbox.background import SandboxServer
 from tests.acceptance.commands_support import ROOT, clean_environment
 from tests.support.installation import Installation, installation, until
@@ -47,21 +47,20 @@ class ServiceForShops:
         told = {"PACELINE_DATABASE_URL": self.database_url, "PACELINE_BROKER_URL": self.broker_url}
         return clean_environment(DATABASE_URL=self.database_url, BROKER_URL=self.broker_url, **told, **more)
 
-    def wait_until_accepted(self, message: str | None = None, *, key: str | None = None) -> MessageView:
-        """Return once the provider has taken the message."""
-        found: list[MessageView] = []
+    def accepted(self, message: str | None = None, *, key: str | None = None) -> MessageView:
+        """The message of that id or idempotency key, once the provider has taken it; it took it once."""
+        client = self.built.client
 
-        def accepted() -> bool:
-            found[:] = [each for each in self.built.client.messages(limit=1000) if message == each.id or (
-                key is not None and key == each.idempotency_key)]
-            return bool(found) and found[0].status == "accepted"
+        def is_accepted() -> bool:
+            with contextlib.suppress(MessageNotFound):
+                return client.status(message, idempotency_key=key).status is Status.ACCEPTED
+            return False
 
-        until(accepted, SOON)
-        return found[0]
-
-    def arrived(self, text: str) -> int:
-        """How many times a text reached the provider."""
-        return sum(text in str(entry.body) for entry in self.sandbox.ledger("aurogy") if entry.group == "send")
+        until(is_accepted, SOON)
+        view = client.status(message, idempotency_key=key)
+        assert [each.outcome for each in view.attempts] == ["accepted"]
+        assert [each.message_id for each in self.sandbox.ledger("aurogy")].count(view.provider_message_id or "") == 1
+        return view
 
     def rows(self, sql: str) -> list[Any]:
         """The first column of what a query finds."""

@@ -21,10 +21,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield found
 
 
-def status_of(running: Up, message: str) -> str:
-    return str(running.paceline("show", message, "--json").json["status"])
-
-
 def test_when_it_says_ready_all_of_it_answers(running: Up) -> None:
     # given `paceline up --sandbox` that has printed `ready`, once and on a line of its own
     assert running.lines.count("ready") == 1
@@ -43,7 +39,7 @@ def test_a_message_is_sent_and_followed(running: Up) -> None:
     assert sent.code == 0, sent.err
 
     # then it is delivered, and says so
-    until(lambda: status_of(running, sent.out.strip()) in ("delivered", "read"))
+    until(lambda: running.status(sent.out.strip()) in ("delivered", "read"))
     shown = running.paceline("show", sent.out.strip(), "--json").json
     assert [attempt["outcome"] for attempt in shown["attempts"]] == ["accepted"]
     assert shown["waiting_for"] is None
@@ -57,15 +53,15 @@ def test_an_account_that_is_closed_waits_and_one_that_is_opened_goes_on_at_once(
     assert (lane["lane"], lane["open"], lane["closed_until"]) == (f"{ACCOUNT}/send", False, None)
     assert lane["closed_reason"] == "closed by an operator"
     assert lane["backlog"] == 1
-    assert status_of(running, sent) == "queued"
+    assert running.status(sent) == "queued"
 
     # when only the lane is opened, then the key still holds it back, and that is said
     assert "key is still closed" in running.paceline("open", f"{ACCOUNT}/send").out
-    assert status_of(running, sent) == "queued"
+    assert running.status(sent) == "queued"
 
     # when the account is opened, then it leaves
     assert running.paceline("open", ACCOUNT).code == 0
-    until(lambda: status_of(running, sent) in ("accepted", "sent", "delivered", "read"), 10)
+    until(lambda: running.status(sent) in ("accepted", "sent", "delivered", "read"), 10)
     lane = running.paceline("lanes", "--json").json[0]
     assert lane["open"]
     assert lane["limits"][0]["limit"] == "100/minute"
@@ -107,18 +103,18 @@ def test_a_worker_that_dies_is_started_again(running: Up) -> None:
 
 
 def test_ctrl_c_finishes_what_is_on_the_wire_and_leaves_nothing_behind(running: Up) -> None:
-    # given a provider that takes two seconds, and a message on its way to it
+    # given a provider that takes eight seconds, and a message on its way to it
     until(lambda: running.children().keys() == PARTS)
-    assert post(running.ports.sandbox, "/_control/aurogy/faults", {"kind": "delay", "seconds": 2.0}) == 200
+    assert post(running.ports.sandbox, "/_control/aurogy/faults", {"kind": "delay", "seconds": 8.0}) == 200
     sent = running.paceline("send", ACCOUNT, "--to", RECIPIENT, "--text", "The last one.").out.strip()
-    until(lambda: status_of(running, sent) == "sending")
+    until(lambda: running.status(sent) == "sending")
     processes = list(running.children().values())
 
     # when Ctrl-C is pressed
     assert running.stop(signal.SIGINT) == 0, running.said()
 
     # then the answer was waited for and written, and no process is left
-    assert status_of(running, sent) == "accepted"
+    assert running.status(sent) == "accepted"
     assert not [each for each in processes if each.is_running()]
 
 

@@ -222,6 +222,10 @@ def test_one_at_a_time_every_event_comes_and_in_order(sandbox: SandboxServer, ho
         inject(sandbox, "message.read", f"msg_{number}")
     told = [hook.json["data"]["message_id"] for hook in hooks.wait_for(100)]
     assert told == [f"msg_{number}" for number in range(100)]
+    # And when all is quiet, the next one is taken up again.
+    wait_until(lambda: sandbox.summary("aurogy")["webhooks"]["acknowledged"] == 100, "all are acknowledged")
+    inject(sandbox, "message.read", "msg_last")
+    hooks.wait_for(101)
 
 
 def test_a_slow_receiver_does_not_slow_the_api(sandbox: SandboxServer, hooks: Receiver) -> None:

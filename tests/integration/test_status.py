@@ -151,6 +151,11 @@ def test_events_come_in_their_order(client: Client, database_url: str) -> None:
         "source": "response",
         "status": "accepted",
         "reason": None,
+        "kind": "status",
+        "message_id": id,
+        "account": None,
+        "data": {},
+        "cursor": None,
     }
 
 

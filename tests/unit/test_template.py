@@ -1,4 +1,4 @@
-"""The file that `paceline init` writes: it works as it stands, and every line of it can be set."""
+"""The file that `paceline init` writes: it serves for a first message, and every line of it can be set."""
 
 import re
 from collections.abc import Mapping
@@ -13,14 +13,17 @@ from providers.registry import PROVIDERS
 from tests.unit.settings_support import PROVIDERS as VARIED
 
 
-def test_the_file_as_written_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_as_written_holds_one_account_and_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     defaults = load(environ={})
     Path("paceline.toml").write_text(render(PROVIDERS.values()))
 
-    settings = load(environ={})
+    settings = load(environ={"AUROGY_API_KEY": "auro_live_sk_0123456789"})
 
-    assert settings.accounts == {}
+    assert list(settings.accounts) == ["aurogy-main"]
+    assert load(sandbox=True, environ={}).accounts["aurogy-main"].account.base_url == "http://127.0.0.1:8900/aurogy/v1"
     for section in ("connection", "hooks", "worker", "flower", "sandbox", "events", "limiter"):
         assert getattr(settings, section) == getattr(defaults, section)
 
@@ -48,7 +51,7 @@ def test_every_line_can_be_set(tmp_path: Path, providers: Mapping[str, Provider]
 
 
 def test_credentials_are_read_from_the_environment() -> None:
-    text = render(VARIED.values())
+    text = render([next(iter(PROVIDERS.values())), *VARIED.values()])
 
     assert '#password = "${COURIER_PASSWORD}"  # 8 letters from a to z' in text
     assert '#sender = "${COURIER_SENDER}"  # optional' in text

@@ -14,7 +14,7 @@ from paceline.broker import redis_client
 from paceline.connection import private_directory
 from paceline.errors import DatabaseNotReady
 from worker import embedded, schema
-from worker.app import make_app
+from worker.app import make_app, topology_of
 from worker.commands import children, readiness
 from worker.commands.context import check_broker, database, settings_of
 from worker.hooks import make_hooks
@@ -58,7 +58,7 @@ def hooks(config: Path | None, *, sandbox: bool) -> None:
     configure()
     with database(settings) as engine:
         uvicorn.run(
-            make_hooks(engine),
+            make_hooks(engine, topology_of(settings)),
             host=settings.hooks.bind.host,
             port=settings.hooks.bind.port,
             log_config=None,
