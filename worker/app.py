@@ -6,6 +6,7 @@ Reads the configuration, once; everything else is given values.
 import functools
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -18,14 +19,15 @@ from config.logging import configure
 from config.settings import Settings, load
 from paceline import Client, wire
 from paceline.broker import redis_client
-from paceline.connection import celery_url
+from paceline.connection import celery_transport_options, celery_url
 from paceline.database import engine
 from paceline.errors import PacelineError
 from paceline.explain import explain
-from paceline.wakeup import FAILURES
+from paceline.wakeup import FAILURES, KombuPublisher
 from worker import schema
 from worker.flower import MessageRows, flower_environment
 from worker.limits import UnsuitableServer, check_server
+from worker.notify import Relay, Target
 from worker.planning import by_index
 from worker.service import Service
 from worker.topology import Sender, Topology, build
@@ -86,7 +88,18 @@ def make_service(settings: Settings, installation: str, celery: Celery, hostname
         in_flight=settings.worker.in_flight,
         wake=functools.partial(_wake, celery, installation),
         rows=MessageRows(celery, hostname, _share(settings.flower.rows_per_second, settings.worker.processes)),
+        relay=Relay(opened, target_of(settings)),
     )
+
+
+def target_of(settings: Settings) -> Target | None:
+    """The application's task that is told of events, if there is one; on its own broker, or else ours."""
+    events, at = settings.events, settings.connection
+    if events.task is None:
+        return None
+    if events.broker is not None:
+        at = replace(at, broker_url=events.broker.get_secret_value())
+    return Target(events.task, events.queue, KombuPublisher(celery_url(at), celery_transport_options(at)))
 
 
 def flower_settings(settings: Settings) -> dict[str, str]:

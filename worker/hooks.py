@@ -27,6 +27,7 @@ from providers.base import STATUS_EVENT, Event, Inbound
 from worker.delivery import LONGEST_ID, fit
 from worker.group_commit import GroupCommit, NotWritten
 from worker.inbound import UNREADABLE, Arrival, Inbox
+from worker.planning import by_index
 from worker.topology import Sender, Topology
 
 LARGEST = 1 << 20  # bytes of a webhook
@@ -52,6 +53,7 @@ log = structlog.get_logger("paceline.webhook")
 
 def make_hooks(engine: Engine, topology: Topology) -> Starlette:
     """The application on this database, for the accounts of this topology."""
+    by_index(engine).dispose()  # connections that were opened before do not know
     inbox = Inbox(engine, topology)
 
     def write(groups: Sequence[Sequence[Arrival]]) -> None:
@@ -88,7 +90,7 @@ class Receiver:
         try:
             status = await self._take(scope, receive)
         except Exception as bug:  # ours, so the provider is to try again
-            log.error("failed", account=scope["path_params"]["account"], error=type(bug).__name__)
+            log.warning("failed", account=scope["path_params"]["account"], error=type(bug).__name__)
             status = 503
         if status != GONE:
             start, body = _ANSWERS[status]
@@ -170,25 +172,29 @@ class Health:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="health")
-        self._asked: Future[None] | None = None
+        self._asked: Future[bool] | None = None
 
     async def answer(self, _request: Request) -> Response:
         """200, or 503 if the database fails or is silent for two seconds."""
         if self._asked is None or self._asked.done():
             self._asked = self._pool.submit(self._ask)
-        try:
-            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._asked)), HEALTH)
-        except (SQLAlchemyError, TimeoutError):
-            return JSONResponse({"status": "database away"}, status_code=503)
-        return JSONResponse({"status": "ok"})
+        answer = asyncio.wrap_future(self._asked)
+        await asyncio.wait({answer}, timeout=HEALTH)
+        if answer.done() and answer.result():
+            return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "database away"}, status_code=503)
 
     def close(self) -> None:
         """Ask no more."""
         self._pool.shutdown(wait=False)
 
-    def _ask(self) -> None:
-        with read(self._engine) as connection:
-            connection.execute(select(tables.columns(tables.Installation).c.name))
+    def _ask(self) -> bool:
+        try:
+            with read(self._engine) as connection:
+                connection.execute(select(tables.columns(tables.Installation).c.name))
+        except SQLAlchemyError:
+            return False
+        return True
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -206,7 +212,7 @@ def _arrivals(sender: Sender, inbound: Inbound) -> list[Arrival]:
     try:
         arrivals = [_arrival(sender, event) for event in sender.provider.parse_event(sender.account, inbound)]
     except Exception as bug:  # it is theirs all the same: kept, and not asked for again
-        log.error("unreadable", account=sender.name, error=type(bug).__name__)
+        log.warning("unreadable", account=sender.name, error=type(bug).__name__)
         arrivals = []
     if arrivals and all(_complete(arrival) for arrival in arrivals):
         return arrivals

@@ -12,6 +12,7 @@ from worker.due import Due
 from worker.gate import Gates
 from worker.ledger import Ledger
 from worker.limits import Limiter
+from worker.notify import Relay
 from worker.pump import NAP, Pump
 from worker.store import Store
 from worker.sweep import Sweeper
@@ -37,6 +38,7 @@ class Service:
         wake: Callable[[], None],
         rows: Rows | None = None,
         verify: str | bool = True,
+        relay: Relay | None = None,
     ) -> None:
         self.engine = engine
         self.client = client
@@ -47,6 +49,7 @@ class Service:
         self.due = Due(redis, installation)
         self.transport = Transport(verify)
         self.sweeper = Sweeper(engine, topology)
+        self.relay = relay or Relay(engine)
         self.pump = Pump(
             topology,
             Store(engine),
@@ -61,7 +64,7 @@ class Service:
         self._tick_key = wire.tick_key(installation)
 
     def tick(self) -> dict[str, int]:
-        """Stage what is due, file again what Redis forgot, and call a slice if there is work for one."""
+        """Stage what is due, file again what Redis forgot, call a slice if there is work for one; tell of events."""
         if not self.redis.set(self._tick_key, "1", nx=True, px=TICK_FLAG_MS):
             return {}
         staged = self.sweeper.stage_due()
@@ -72,7 +75,8 @@ class Service:
         earliest = self.due.peek().wait
         if earliest is not None and earliest < NAP / 2 and self.pump.idle:
             self._wake()
-        return {"staged": staged, "lanes": len(waiting.lanes)}
+        published = self.relay.run()
+        return {"staged": staged, "lanes": len(waiting.lanes), "published": published}
 
     def sweep(self) -> dict[str, int]:
         """What time does to messages."""
@@ -81,6 +85,7 @@ class Service:
             "leases_ended": sweeper.end_leases(),
             "expired": sweeper.expire(),
             "given_up": sweeper.give_up(),
+            "parked": sweeper.match_parked(),
         }
 
     def close(self) -> None:
@@ -88,4 +93,5 @@ class Service:
         self.pump.stop()
         self.transport.close()
         self.pump.telemetry.close()
+        self.relay.close()
         self.client.close()

@@ -25,6 +25,8 @@ from sqlalchemy import (
 from paceline.clock import now
 from paceline.database import write
 from paceline.status import Status
+from worker.adoption import Adoption
+from worker.inbound import Inbox
 from worker.retry import Standing, after_unknown
 from worker.rows import encode, table_of
 from worker.statements import QUEUED, attempt, event, grant, message
@@ -48,6 +50,8 @@ class Sweeper:
     def __init__(self, engine: Engine, topology: Topology) -> None:
         self._engine = engine
         self._topology = topology
+        self._inbox = Inbox(engine, topology)
+        self._adoption = Adoption(engine, topology, self._inbox)
         self._silent = [sender.name for sender in topology.senders.values() if sender.poll_lane is None]
 
     def stage_due(self) -> int:
@@ -122,6 +126,16 @@ class Sweeper:
             .with_for_update(skip_locked=True, of=message)
         )
         return self._repeat(lambda connection: self._settle(connection, connection.execute(over).all()))
+
+    def match_parked(self) -> int:
+        """Look again for the messages of webhooks that came before their message was known."""
+        total = 0
+        while True:
+            due, parked = self._inbox.match_parked(CHUNK)
+            self._adoption.adopt(parked)
+            total += due
+            if due < CHUNK:
+                return total
 
     def _settle(self, connection: Connection, rows: Any) -> int:
         if not rows:

@@ -222,5 +222,6 @@ class Transport:
 
 def _reason(failure: BaseException) -> str:
     """The innermost cause in a word or two: library texts may hold addresses."""
-    cause = failure.__cause__ or failure
-    return type(cause).__name__
+    while failure.__cause__ is not None:
+        failure = failure.__cause__
+    return type(failure).__name__

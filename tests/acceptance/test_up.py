@@ -21,6 +21,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield found
 
 
+def workers_in_flower(running: Up) -> set[str]:
+    status, body = get(running.ports.flower, "/api/workers?refresh=1")
+    return {name.partition("@")[0] for name in json.loads(body)} if status == 200 else set()
+
+
 def test_when_it_says_ready_all_of_it_answers(running: Up) -> None:
     # given `paceline up --sandbox` that has printed `ready`, once and on a line of its own
     assert running.lines.count("ready") == 1
@@ -29,8 +34,7 @@ def test_when_it_says_ready_all_of_it_answers(running: Up) -> None:
     assert running.children().keys() == PARTS
     assert get(running.ports.hooks, "/health")[0] == 200
     assert json.loads(get(running.ports.sandbox, "/_control")[1])["providers"]
-    workers = json.loads(get(running.ports.flower, "/api/workers?refresh=1")[1])
-    assert {name.partition("@")[0] for name in workers} == {"paceline-1", "paceline-2"}
+    until(lambda: workers_in_flower(running) == {"paceline-1", "paceline-2"})
 
 
 def test_a_message_is_sent_and_followed(running: Up) -> None:

@@ -65,7 +65,7 @@ def test_a_message_commits_or_vanishes_with_what_the_application_wrote(
 
     assert visit["cards"] == ["stays"]
     assert service.rows("SELECT words FROM message") == ["stays"]
-    assert "vanishes" not in service.rows("SELECT key FROM paceline_idempotency")
+    assert "vanishes" not in service.rows("SELECT key FROM paceline_idempotency_key")
 
 
 def test_any_celery_client_sends_by_the_tasks_name(visit: dict[str, Any], service: ServiceForShops) -> None:

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, bindparam, literal, select
-from sqlalchemy.types import Double
+from sqlalchemy import Engine, literal, select
 
 from paceline.connection import resolve
 from paceline.database import engine
@@ -79,9 +78,12 @@ def test_a_thousand_rows_are_one_statement(database: Engine) -> None:
 def test_a_null_is_no_time_at_all(
     database: Engine, one: float | None, other: float | None, expected: float | None
 ) -> None:
-    chosen = select(later(bindparam("one", one, type_=Double()), bindparam("other", other, type_=Double())))
+    given = table_of(database.dialect.name, "rows", {"one": float, "other": float})
     with database.connect() as connection:
-        assert connection.scalar(chosen) == expected
+        found = connection.scalar(
+            select(later(given.c.one, given.c.other)), {"rows": encode([{"one": one, "other": other}])}
+        )
+    assert found == expected
 
 
 def test_counting_what_meets_a_condition(database: Engine) -> None:

@@ -21,7 +21,7 @@ STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', 
 SLOW_TO_STOP = """
 import signal, sys, time
 def stop(*_):
-    time.sleep(0.3); print('finished', flush=True); sys.exit()
+    time.sleep(0.3); print('finished', end='', flush=True); sys.exit()
 signal.signal(15, stop); print('up', flush=True)
 while True: time.sleep(1)
 """
@@ -126,8 +126,10 @@ def test_children_end_with_a_supervisor_that_is_killed() -> None:
 import sys; sys.path.insert(0, {str(ROOT)!r})
 from tests.unit.test_supervisor import FOREVER, Lines, child
 from worker.supervisor import Supervisor
-with Supervisor(Lines()) as supervisor:
+lines = Lines()
+with Supervisor(lines) as supervisor:
     supervisor.start(child("worker", FOREVER))
+    while not lines.told: supervisor.turn(1)
     print("started", flush=True)
     while True: supervisor.turn(1)
 """

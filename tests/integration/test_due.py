@@ -1,0 +1,158 @@
+"""The due set: the most overdue lane first, in one pair of hands, and forgotten at no cost."""
+
+import threading
+import time
+
+import pytest
+from redis import Redis
+
+from paceline import wire
+from paceline.wakeup import Waker
+from worker.due import LOOK_AGAIN, Due
+
+
+@pytest.fixture
+def due(valkey: Redis) -> Due:
+    return Due(valkey, "t")
+
+
+def test_the_most_overdue_lane_is_taken_first_and_is_out_of_the_set(due: Due) -> None:
+    due.file({"b": -1.0, "a": -2.0, "c": 60.0})
+
+    assert due.take().lane == "a"
+    assert due.take().lane == "b"
+    left = due.take()
+    assert left.lane is None
+    assert left.wait == pytest.approx(60, abs=1)
+
+
+def test_an_empty_set_has_nothing_to_wait_for(due: Due) -> None:
+    assert due.take().wait is None
+    assert due.peek().wait is None
+
+
+def test_a_lane_that_waits_is_not_taken(due: Due) -> None:
+    due.file({"a": 30.0})
+
+    assert due.take().lane is None
+    assert due.peek().lane == "a"
+
+
+def test_a_lane_keeps_the_earlier_of_two_times(due: Due) -> None:
+    due.file({"a": 30.0})
+    due.file({"a": 60.0})
+    assert due.peek().wait == pytest.approx(30, abs=1)
+
+    due.file({"a": 10.0})
+    assert due.peek().wait == pytest.approx(10, abs=1)
+
+
+def test_lanes_to_leave_alone_are_passed_over_and_count_as_waiting(due: Due) -> None:
+    due.file({"crowded": -9.0, "a": 0.0, "later": 30.0})
+
+    found = due.take(["crowded"])
+    assert (found.lane, found.others) == ("a", True)
+
+    found = due.take(["crowded"])
+    assert (found.lane, found.others) == (None, True)
+    assert found.wait == pytest.approx(30, abs=1)
+    assert due.take().lane == "crowded"
+
+
+def test_a_lane_alone_has_no_others(due: Due) -> None:
+    due.file({"a": 0.0, "later": 30.0})
+
+    assert due.take().others is False
+
+
+def test_looking_takes_nothing(due: Due) -> None:
+    due.file({"a": 0.0})
+
+    assert (due.peek().lane, due.peek().wait) == ("a", 0.0)
+    assert due.take().lane == "a"
+
+
+def test_what_redis_forgot_is_filed_again_and_what_is_filed_keeps_its_time(due: Due, valkey: Redis) -> None:
+    due.file({"a": 30.0})
+    due.refill(["a", "b"])
+    assert due.take().lane == "b"
+    assert due.peek().wait == pytest.approx(30, abs=1)
+
+    valkey.flushall()
+    due.refill(["a", "b"])
+    assert {due.take().lane, due.take().lane} == {"a", "b"}
+
+
+def test_a_lane_with_something_waiting_is_looked_at_again_within_a_minute(due: Due) -> None:
+    """Given a lane that is filed for midnight, when the tick goes on, then it is not left until then: it may be open."""
+    due.file({"a": 36_000.0})
+
+    due.refill(["a"])
+
+    assert due.peek().wait == pytest.approx(LOOK_AGAIN, abs=1)
+
+
+def test_nothing_to_file_is_no_command(valkey: Redis) -> None:
+    due = Due(Redis(port=1), "t")
+
+    due.file({})
+    due.refill([])
+
+
+def test_lowered_flags_let_the_next_enqueue_call(due: Due, valkey: Redis) -> None:
+    calls: list[str] = []
+
+    class Publisher:
+        def publish(self, queue: str) -> None:
+            calls.append(queue)
+
+        def close(self) -> None: ...
+
+    waker = Waker(valkey, Publisher(), "t")
+    waker.wake(["a"], high=False)
+    waker.wake(["a"], high=False)
+    waker.wake(["a"], high=True)
+    assert calls == [wire.pump_queue("t"), wire.high_queue("t")]
+
+    due.lower_flags()
+    waker.wake(["a"], high=False)
+
+    assert len(calls) == 3
+
+
+def test_high_makes_a_lane_due_that_is_filed_for_the_others(due: Due, valkey: Redis) -> None:
+    waker = Waker(valkey, None, "t")
+    due.file({"a": 600.0})
+    waker.wake(["a"], high=False)
+    assert due.take().lane is None
+
+    waker.wake(["a"], high=True)
+
+    assert due.take().lane == "a"
+
+
+def test_a_lane_is_in_one_pair_of_hands(due: Due) -> None:
+    """Given 200 lanes, when four threads take, then each lane is taken once."""
+    due.file({f"lane{number}": -float(number) for number in range(200)})
+    taken: list[str] = []
+
+    def take() -> None:
+        while (lane := due.take().lane) is not None:
+            taken.append(lane)
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(taken) == len(set(taken)) == 200
+
+
+def test_lanes_are_due_by_the_servers_clock(due: Due, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+
+    due.file({"a": 0.0})
+    due.refill(["b"])
+
+    assert {due.take().lane, due.take().lane} == {"a", "b"}
