@@ -13,7 +13,8 @@ demo: $(STAMP)
 	@$(BIN)/paceline demo
 
 test: lint
-	@$(BIN)/pytest
+	@$(BIN)/pytest --cov --cov-report=
+	@echo "lines that the tests run in their own process: $$($(BIN)/coverage report --format=total) %"
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet
@@ -25,7 +26,7 @@ bench: $(STAMP)
 	@$(BIN)/python -m benchmarks
 
 chaos: $(STAMP)
-	@$(BIN)/pytest -m chaos
+	@$(BIN)/pytest -m chaos -s
 
 clean:
 	@rm -rf .venv .paceline build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov

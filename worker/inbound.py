@@ -7,7 +7,7 @@ other.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -113,7 +113,11 @@ class Inbox:
 
     def record(self, arrivals: Sequence[Arrival]) -> Recorded:
         """Store what is new of these, and apply it, in one transaction."""
-        rows = [asdict(arrival) | {"n": number} for number, arrival in enumerate(arrivals)]
+        # Not `asdict`, which copies deeply and takes thirty times as long.
+        rows = [
+            {"n": number} | {name: getattr(arrival, name) for name in Arrival.__slots__}
+            for number, arrival in enumerate(arrivals)
+        ]
         # In the order of the unique index, so that two receivers of the same events do not wait for each other.
         rows.sort(key=lambda row: (row["fingerprint"], row["dedup_key"], row["n"]))
         with write(self._engine) as connection:

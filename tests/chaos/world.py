@@ -126,6 +126,11 @@ class World:
             statuses=self.built.statuses(),
         )
 
+    def warnings(self) -> str:
+        """What the processes complained of, last."""
+        lines = (self.directory / "processes.log").read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if '"level": "info"' not in line)[-4000:]
+
     def _kill(self, processes: list[subprocess.Popen[bytes]]) -> None:
         process = processes.pop(self.random.randrange(len(processes)))
         process.kill()
@@ -138,5 +143,3 @@ def _within(arrivals: list[float], start: int, window: float) -> int:
     while end < len(arrivals) and arrivals[end] - arrivals[start] < window:
         end += 1
     return end - start
-
-

@@ -2,7 +2,7 @@
 
 import os
 
-from worker.output import PIECE, WAITING, Printer
+from worker.commands.output import PIECE, WAITING, Printer
 
 
 def read_all(descriptor: int) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker.supervisor import Child, ChildEnded, Supervisor
+from worker.commands.supervisor import Child, ChildEnded, Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -125,7 +125,7 @@ def test_children_end_with_a_supervisor_that_is_killed() -> None:
     program = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
 from tests.unit.test_supervisor import FOREVER, Lines, child
-from worker.supervisor import Supervisor
+from worker.commands.supervisor import Supervisor
 lines = Lines()
 with Supervisor(lines) as supervisor:
     supervisor.start(child("worker", FOREVER))

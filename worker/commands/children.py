@@ -7,8 +7,8 @@ from pathlib import Path
 from config.settings import Settings
 from worker import embedded
 from worker.commands.context import CHECKOUT, environment
+from worker.commands.supervisor import Child
 from worker.flower import flower_environment
-from worker.supervisor import Child
 
 # In the order in which they start; they stop in the other one.
 BROKER, SANDBOX, AROUND, WORKERS = range(4)

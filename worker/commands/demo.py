@@ -30,12 +30,12 @@ from worker.app import client_of, topology_of
 from worker.commands.context import CHECKOUT, database, settings_of
 from worker.commands.demo_plan import ACCOUNT, RECIPIENTS, outgoing, write_configuration
 from worker.commands.demo_view import DemoView
+from worker.commands.output import Printer
+from worker.commands.supervisor import Supervisor
 from worker.commands.up import WIDTH, everything
 from worker.lanes_view import lane_views
 from worker.limits import Limiter
-from worker.output import Printer
 from worker.statements import attempt, message
-from worker.supervisor import Supervisor
 from worker.topology import Work
 
 # The demo reads its own configuration, and writes to no database but its own.

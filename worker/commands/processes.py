@@ -17,8 +17,8 @@ from worker import embedded, schema
 from worker.app import make_app, topology_of
 from worker.commands import children, readiness
 from worker.commands.context import check_broker, database, settings_of
+from worker.commands.supervisor import Child, Supervisor
 from worker.hooks import make_hooks
-from worker.supervisor import Child, Supervisor
 
 PATIENCE = 30.0  # seconds that a starting process waits for the database and the broker
 LAST_ANSWERS = 5  # seconds for the webhooks under way when the receiver stops

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from config.values import Bind
 from paceline import wire
 from paceline.errors import PacelineError
-from worker.supervisor import Supervisor
+from worker.commands.supervisor import Supervisor
 
 PATIENCE = 90.0  # seconds until everything must answer
 ANSWER = 1.0  # seconds for one answer

@@ -18,8 +18,8 @@ from worker.app import make_app
 from worker.commands import children, readiness
 from worker.commands.context import check_broker, settings_of
 from worker.commands.database import prepare
-from worker.output import Output, Printer
-from worker.supervisor import Supervisor
+from worker.commands.output import Output, Printer
+from worker.commands.supervisor import Supervisor
 
 WIDTH = 9  # characters of the longest name
 

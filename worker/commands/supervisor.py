@@ -23,7 +23,7 @@ from typing import Self
 from tenacity import RetryCallState, Retrying, wait_exponential
 
 from paceline.errors import PacelineError
-from worker.output import Output
+from worker.commands.output import Output
 
 AGAIN = wait_exponential(multiplier=0.5, max=30)  # before a process that ended is started again
 STEADY = 60.0  # seconds after which a process' earlier ends are forgotten
