@@ -1,10 +1,11 @@
 """Numbers from arrivals: rates, quantiles, and what the processes cost."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 
 MIDDLE = (0.1, 0.9)  # of the messages: what the start and the end of a run do not touch
 
@@ -25,9 +26,8 @@ def sustained(times: Sequence[float]) -> float:
 
 
 def quantile(values: Sequence[float], part: float) -> float:
-    """The least value that `part` of them do not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, round(part * len(ordered) + 0.5) - 1))]
+    """The least of them that at least `part` of them do not exceed."""
+    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
 
 
 def spread(values: Sequence[float]) -> str:

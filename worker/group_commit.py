@@ -21,7 +21,7 @@ class NotWritten(Exception):
     """The item may not be in the database: whoever sent it should send it again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Waiting(Generic[Item]):
     item: Item
     written: "asyncio.Future[None]"
@@ -50,6 +50,8 @@ class GroupCommit(Generic[Item]):
         self._patience = patience
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="write")
         self._waiting: deque[_Waiting[Item]] = deque()
+        self._unanswered: deque[tuple[float, asyncio.Future[None]]] = deque()  # until when each waits, in that order
+        self._clock: asyncio.TimerHandle | None = None
         self._working: set[asyncio.Task[None]] = set()
 
     async def put(self, item: Item) -> None:
@@ -57,19 +59,29 @@ class GroupCommit(Generic[Item]):
         if len(self._waiting) >= self._room:
             raise NotWritten("too much is waiting")
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(item, loop.create_future())
+        waiting, until = _Waiting(item, loop.create_future()), loop.time() + self._patience
         self._waiting.append(waiting)
+        while self._unanswered and self._unanswered[0][1].done():
+            self._unanswered.popleft()
+        self._unanswered.append((until, waiting.written))
+        if self._clock is None:
+            self._clock = loop.call_at(until, self._end_waits)
         if len(self._working) < self._threads:
             self._working.add(loop.create_task(self._work()))
-        try:
-            async with asyncio.timeout(self._patience):
-                await waiting.written
-        except TimeoutError:
-            raise NotWritten("the database did not answer in time") from None
+        await waiting.written
 
     def close(self) -> None:
         """Begin nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _end_waits(self) -> None:
+        """Let those go whose patience has ended. One timer for all: one for each would cost as much as the rest."""
+        loop, waits = asyncio.get_running_loop(), self._unanswered
+        while waits and (waits[0][1].done() or waits[0][0] <= loop.time()):
+            _, written = waits.popleft()
+            if not written.done():
+                written.set_exception(NotWritten("the database did not answer in time"))
+        self._clock = loop.call_at(waits[0][0], self._end_waits) if waits else None
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

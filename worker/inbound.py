@@ -52,15 +52,6 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """What became of some arrivals: so many were new, so many moved a message, so many wait for theirs."""
-
-    stored: int = 0
-    moved: int = 0
-    parked: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """What a stored webhook says of a message; `age` in seconds."""
 
@@ -94,6 +85,15 @@ class Standing:
         """That it stands where it does, for the table of events."""
         said = {"message_id": self.id, "account": self.account, "status": str(self.status)}
         return {**said, "reason": self.reason or None, "kind": STATUS_EVENT, "data": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of some arrivals: so many were new, these messages moved, and so many events wait for theirs."""
+
+    stored: int
+    moved: Sequence[Standing]
+    parked: int
 
 
 class Inbox:
@@ -132,8 +132,7 @@ class Inbox:
                     said.append(_event(arrival))
             moved, parked = self._apply(connection, reports, said)
             self.put_off(connection, {report.webhook: FIRST_LOOK for report in parked})
-        _log(moved)
-        return Recorded(len(stored), len(moved), len(parked))
+        return Recorded(len(stored), moved, len(parked))
 
     def match_parked(self, limit: int) -> tuple[int, list[Report]]:
         """Look again for the messages of at most `limit` parked events; how many were due, and those still without."""
@@ -144,7 +143,8 @@ class Inbox:
             waits: dict[int, float | None] = {report.webhook: None for report in reports}
             waits |= {report.webhook: max(FIRST_LOOK, report.age) for report in parked if report.age < PARKED_FOR}
             self.put_off(connection, waits)
-        _log(moved)
+        for message in moved:
+            log.info("matched", message_id=message.id, account=message.account, status=str(message.status))
         return len(reports), parked
 
     def settle(self, connection: Connection, message: Standing, reports: Sequence[Report]) -> None:
@@ -229,7 +229,3 @@ def _event(arrival: Arrival) -> dict[str, Any]:
     said = {"message_id": None, "account": arrival.account, "status": None, "reason": None}
     return {**said, "kind": arrival.kind, "data": arrival.data}
 
-
-def _log(moved: Sequence[Standing]) -> None:
-    for message in moved:
-        log.info("report", message_id=message.id, account=message.account, status=str(message.status))

@@ -64,8 +64,9 @@ class Sweeper:
             .with_for_update(skip_locked=True)
             .cte("ready")
         )
-        statement = update(message).where(message.c.id == ready.c.id).values(due_at=null())
-        return self._repeat(lambda connection: connection.execute(statement).rowcount)
+        # Its rows are counted: SQLite tells no number of a statement that begins with WITH.
+        statement = update(message).where(message.c.id == ready.c.id).values(due_at=null()).returning(message.c.id)
+        return self._repeat(lambda connection: len(connection.execute(statement).all()))
 
     def expire(self) -> int:
         """End what could not leave in time: `expired`, or `unknown` if an earlier attempt may have been accepted."""

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,10 +195,9 @@ def everything(host: Host, workers: int) -> Iterator[dict[str, "subprocess.Popen
         migrated = host.run("migrate")
         assert migrated.returncode == 0, migrated.stderr
         replicas = {"worker": workers, "beat": 1, "hooks": 1, "flower": 1, "sandbox": 1}
-        for service, count in replicas.items():
-            for replica in range(1, count + 1):
-                running[f"{service}-{replica}"] = stack.enter_context(host.up(service, replica=replica))
-        for service, count in replicas.items():
-            for replica in range(1, count + 1):
-                host.wait_until_healthy(service, replica)
+        all_of_them = [(service, number + 1) for service, count in replicas.items() for number in range(count)]
+        for service, replica in all_of_them:
+            running[f"{service}-{replica}"] = stack.enter_context(host.up(service, replica=replica))
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda each: host.wait_until_healthy(*each), all_of_them))
         yield running

@@ -161,5 +161,5 @@ def test_what_it_starts_carries_a_message_and_knows_how_it_is(host: Host) -> Non
         beat, first, second, hooks = checks
         assert (beat.returncode, beat.stderr) == (1, "paceline health: beat has called no tick for 5 s.\n")
         assert first.returncode == 1
-        assert first.stderr == "paceline health: paceline-1@worker-1, paceline-2@worker-1: no answer.\n"
+        assert first.stderr == "paceline health: paceline-1@worker-1: no answer.\n"
         assert (second.returncode, hooks.returncode) == (0, 0), second.stderr

@@ -84,7 +84,7 @@ def test_what_redis_forgot_is_filed_again_and_what_is_filed_keeps_its_time(due: 
 
 
 def test_a_lane_with_something_waiting_is_looked_at_again_within_a_minute(due: Due) -> None:
-    """Given a lane that is filed for midnight, when the tick goes on, then it is not left until then: it may be open."""
+    """Given a lane that is filed for midnight, when the tick goes on, then it is not left alone until then."""
     due.file({"a": 36_000.0})
 
     due.refill(["a"])

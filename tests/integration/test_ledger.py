@@ -76,7 +76,9 @@ IMAGES: dict[str, tuple[dict[str, Any], int, int, float | None]] = {
     "unanswered, in full and as now": ({"age": 20, "high": 2, "rest": 8}, 10, 8, SPAN),
     "unanswered, its lease over": ({"age": 80, "high": 2, "rest": 8}, 10, 8, SPAN - 30),
     "unanswered, too long ago": ({"age": 200, "rest": 10}, 0, 0, None),
-    "granted in part, open": ({"age": 20, "rest": 10, "granted_high": 0, "granted_rest": 4, "granted_at": 20}, 4, 4, None),
+    "granted in part, open": (
+        {"age": 20, "rest": 10, "granted_high": 0, "granted_rest": 4, "granted_at": 20}, 4, 4, None,
+    ),
     "granted nothing": ({"age": 1, "rest": 10, "granted_high": 0, "granted_rest": 0, "granted_at": 1}, 0, 0, None),
     "open, as now": ({"age": 40, "rest": 10, "granted_high": 0, "granted_rest": 10, "granted_at": 40}, 10, 10, SPAN),
     "open, its lease over": (
@@ -91,11 +93,13 @@ IMAGES: dict[str, tuple[dict[str, Any], int, int, float | None]] = {
         0, 0, None,
     ),
     "half closed": (
-        {"age": 45, "high": 5, "rest": 5, "granted_high": 5, "granted_rest": 5, "granted_at": 45, "closed": 6, "last_at": 44},
+        {"age": 45, "high": 5, "rest": 5, "granted_high": 5, "granted_rest": 5, "granted_at": 45, "closed": 6,
+         "last_at": 44},
         10, 5, SPAN - 44,
     ),
     "half closed, the open ones count as the rest's": (
-        {"age": 70, "high": 8, "rest": 2, "granted_high": 8, "granted_rest": 2, "granted_at": 70, "closed": 8, "last_at": 69},
+        {"age": 70, "high": 8, "rest": 2, "granted_high": 8, "granted_rest": 2, "granted_at": 70, "closed": 8,
+         "last_at": 69},
         2, 2, None,
     ),
 }  # fmt: skip
@@ -311,7 +315,7 @@ def _judge(workers: Workers, least: int) -> None:
 
 
 def test_over_and_over_redis_forgets_and_the_limit_holds(build: Build) -> None:
-    """Given three processes with a backlog, when Redis loses everything again and again, then no window has too many."""
+    """Given three processes with a backlog, when Redis loses all again and again, then no window has too many."""
     built = build(limits={"send": [f"{COUNT}/second"]})
     fill(built, line(built, "normal"), 500)
 
@@ -323,8 +327,9 @@ def test_over_and_over_redis_forgets_and_the_limit_holds(build: Build) -> None:
     _judge(workers, COUNT + 1)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_server_that_comes_back_with_an_old_file_grants_nothing_twice(build: Build, tmp_path: Path) -> None:
-    """Given a file saved while tokens were left, when the server restarts with it, then what was spent since is spent."""
+    """Given a file saved while tokens were left, when the server restarts with it, then what was spent is spent."""
     built = build(limits={"send": [f"{COUNT}/second"]})
     fill(built, line(built, "normal"), 500)
     options = ("--dbfilename", "old.rdb")

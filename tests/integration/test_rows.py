@@ -28,7 +28,7 @@ def read(database: Engine, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_rows_come_back_as_they_went(database: Engine) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": "a", "count": 0, "share": 0.1, "on": True},
         {"name": "b", "count": -(2**53), "share": 1_790_000_000.123456, "on": False},
         {"name": "c", "count": None, "share": None, "on": None},

@@ -323,7 +323,16 @@ def test_inbound_events_are_kept_with_what_they_say(build: Build, receive: Recei
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"event": 1}', b"\x00" * 99, b'{"event": "message.delivered", "data": 3}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"event": 1}',
+        b"\x00" * 99,
+        b'{"event": "message.delivered", "data": 3}',
+    ],
 )
 def test_what_is_genuine_and_makes_no_sense_is_kept_for_people(build: Build, receive: Receive, body: bytes) -> None:
     """Given bytes with a right signature, when they cannot be read, then they are stored once and acknowledged."""
