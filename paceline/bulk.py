@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    BigInteger,
     Double,
     Executable,
     Integer,
@@ -159,13 +160,14 @@ def _take_keys(transaction: Transaction, rows: Sequence[dict[str, Any]]) -> Take
 
 # A pooler may keep it for the next client of the same server connection: give it a new name when its columns change.
 _CREATE = text(
-    'CREATE TEMPORARY TABLE IF NOT EXISTS paceline_incoming (id text COLLATE "C", stream_id integer, payload text, '
-    'idempotency_key text COLLATE "C", digest text, send_at float8, expires_at float8) ON COMMIT DELETE ROWS'
+    'CREATE TEMPORARY TABLE IF NOT EXISTS paceline_incoming (id text COLLATE "C", stream_id integer, '
+    'position bigint, payload text, idempotency_key text COLLATE "C", digest text, send_at float8, expires_at float8) ON COMMIT DELETE ROWS'
 )
 _INCOMING = table(
     "paceline_incoming",
     column("id", Text()),
     column("stream_id", Integer()),
+    column("position", BigInteger()),
     column("payload", Text()),
     column("idempotency_key", Text()),
     column("digest", Text()),
@@ -184,7 +186,10 @@ def _move() -> Executable:
         .returning(KEY.c.message_id)
         .cte("taken")
     )
-    same = {name: new[name] for name in ("id", "stream_id", "payload", "idempotency_key", "send_at", "expires_at")}
+    same = {
+        name: new[name]
+        for name in ("id", "stream_id", "position", "payload", "idempotency_key", "send_at", "expires_at")
+    }
     values = {**same, **fresh_columns(new.send_at)}
     fresh = (
         select(*values.values())

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Double,
     Executable,
     Integer,
@@ -25,6 +26,7 @@ from paceline.clock import now
 from paceline.directory import Directory
 from paceline.door import Entry
 from paceline.errors import DatabaseNotReady, IdempotencyConflict
+from paceline.ids import position_of
 from paceline.status import Status
 from paceline.transactions import Transaction
 
@@ -75,6 +77,7 @@ def row_of(entry: Entry, stream_id: int) -> dict[str, Any]:
     return {
         "new_id": entry.id,
         "new_stream_id": stream_id,
+        "new_position": position_of(entry.id),
         "new_payload": entry.payload,
         "new_idempotency_key": entry.idempotency_key,
         "new_digest": entry.digest,
@@ -110,6 +113,7 @@ def values_of_message() -> dict[str, Any]:
     return {
         "id": bindparam("new_id", type_=String()),
         "stream_id": bindparam("new_stream_id", type_=Integer()),
+        "position": bindparam("new_position", type_=BigInteger()),
         "payload": bindparam("new_payload", type_=String()),
         "idempotency_key": bindparam("new_idempotency_key", type_=String()),
         "send_at": send_at,

@@ -19,6 +19,11 @@ def new_ids(count: int) -> list[str]:
     return [str(uuid.UUID(int=_next())) for _ in range(count)]
 
 
+def position_of(message_id: str) -> int:
+    """An id's place in time as a number that fits 64 bits: its milliseconds, and the twelve bits of finer clock."""
+    return int(message_id[:8] + message_id[9:13] + message_id[15:18], 16)
+
+
 def _next() -> int:
     # 48 bits of milliseconds and the 12 bits of rand_a as a finer clock, counted up where the clock stands still.
     global _last

@@ -165,10 +165,16 @@ def __getattr__(name: str) -> Celery:
 _running: Service | None = None
 
 
+# Seconds a thread may hold the interpreter while another waits for it: with Python's own 5 ms the thread that does HTTP
+# waits long behind those that talk to the database.
+SWITCH_INTERVAL = 0.0005
+
+
 @signals.worker_init.connect
 def _start(sender: Any = None, **_: Any) -> None:
     """Make the service; and none of Celery's chatter between workers, also for a plain `celery worker`."""
     global _running
+    sys.setswitchinterval(SWITCH_INTERVAL)
     sender.options.update(without_gossip=True, without_mingle=True)
     settings, installation, app = composed()
     try:

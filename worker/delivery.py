@@ -1,7 +1,6 @@
 """One message's way over the wire: from a claimed row to a guarded request, and from its answer to what is recorded."""
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -170,7 +169,7 @@ def _verdict(
         code=fit(getattr(outcome, "code", "")) or "",
         request_id=_request_id(answer.response),
         duration_ms=round(answer.duration * 1000, 1),
-        sent_age=0.0 if passed_at is None else time.monotonic() - passed_at,
+        sent_at=passed_at,
     )
     return Verdict(record, _told(decision.closure), isinstance(outcome, Accepted | Refused), OUTCOMES[type(outcome)])
 
@@ -189,19 +188,18 @@ def _read_poll(delivery: Delivery, answer: Answer, refusals: Callable[[float | N
             found = provider.parse_poll(account, answer.response)
         except Exception:  # one answer that cannot be read must not stop the others
             found = Report(None)
-    age = 0.0 if passed_at is None else time.monotonic() - passed_at
     if isinstance(found, Report):
         over = found.status is not None and found.status in FINAL
         poll_in = None if over else next_poll(delivery.sender, message.polls + 1)
         status = None if found.status is None else str(found.status)
         record = PollResult(
-            message.id, delivery.grant_id, message.polls, status, fit(found.reason) or None, poll_in, sent_age=age
+            message.id, delivery.grant_id, message.polls, status, fit(found.reason) or None, poll_in, sent_at=passed_at
         )
         return Verdict(record, worked=True, outcome="reported")
     standing = Standing(refusals=refusals(passed_at))
     decision: Decision = decide(found, delivery.sender, standing)
     wait = next_poll(delivery.sender, max(1, message.polls))
-    record = PollResult(message.id, delivery.grant_id, message.polls, poll_in=wait, sent_age=age, counted=False)
+    record = PollResult(message.id, delivery.grant_id, message.polls, poll_in=wait, sent_at=passed_at, counted=False)
     return Verdict(record, _told(decision.closure), outcome=OUTCOMES[type(found)])
 
 

@@ -12,26 +12,28 @@ from redis import Redis
 
 from paceline import wire
 
-# KEYS[1] the due set; ARGV the lanes to leave alone. Answers: lane or '', seconds to the earliest or -1, others due.
+# KEYS[1] the due set; ARGV the lanes that hold their share. Takes the first due lane that does not, else the first.
+# Answers: lane or '', seconds to the earliest or -1, how many other lanes are due that do not hold their share.
 _TAKE = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local skipped = {}
 for _, lane in ipairs(ARGV) do skipped[lane] = true end
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 64)
-local taken, others = '', 0
+local taken, others = nil, 0
 for _, lane in ipairs(due) do
-  if taken == '' and not skipped[lane] then
-    taken = lane
-    redis.call('ZREM', KEYS[1], lane)
-  else
-    others = others + 1
+  if not skipped[lane] then
+    if taken then others = others + 1 else taken = lane end
   end
 end
-if taken ~= '' then return {taken, '0', others} end
+taken = taken or due[1]
+if taken then
+  redis.call('ZREM', KEYS[1], taken)
+  return {taken, '0', others}
+end
 local first = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-if not first[2] then return {'', '-1', others} end
-return {'', tostring(tonumber(first[2]) - now), others}
+if not first[2] then return {'', '-1', 0} end
+return {'', tostring(tonumber(first[2]) - now), 0}
 """
 
 # KEYS[1] the due set; ARGV: pairs of lane and seconds from now. A lane keeps the earlier of two times.
@@ -61,7 +63,10 @@ LOOK_AGAIN = 60.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What the due set answered: a lane that is now ours, or the seconds until the earliest (None if it is empty)."""
+    """What the due set answered: a lane that is now ours, or the seconds until the earliest (None if it is empty).
+
+    `others`: a lane that does not hold its share of the slots is due too.
+    """
 
     lane: str | None
     wait: float | None
@@ -79,9 +84,9 @@ class Due:
         self._file = redis.register_script(_FILE)
         self._refill = redis.register_script(_REFILL)
 
-    def take(self, skip: Collection[str] = ()) -> Next:
-        """Take the most overdue lane that is not in `skip`, out of the set."""
-        lane, wait, others = self._take(keys=[self._key], args=list(skip))
+    def take(self, crowded: Collection[str] = ()) -> Next:
+        """Take the most overdue lane out of the set, one that is not in `crowded` if there is one."""
+        lane, wait, others = self._take(keys=[self._key], args=list(crowded))
         seconds = float(wait)
         return Next(lane.decode() or None, None if seconds < 0 else seconds, int(others) > 0)
 

@@ -228,4 +228,3 @@ def _report(webhook: int, arrival: Arrival) -> Report:
 def _event(arrival: Arrival) -> dict[str, Any]:
     said = {"message_id": None, "account": arrival.account, "status": None, "reason": None}
     return {**said, "kind": arrival.kind, "data": arrival.data}
-

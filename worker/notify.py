@@ -114,7 +114,7 @@ class Relay:
         if base is None:
             return 0
         first = select(event.c.id).where(event.c.position.is_(None)).order_by(event.c.id).limit(self._chunk).subquery()
-        numbered = select(first.c.id, func.row_number().over(order_by=first.c.id).label("place")).cte("numbered")
+        numbered = select(first.c.id, func.row_number().over(order_by=first.c.id).label("place")).subquery("numbered")
         given = connection.execute(
             update(event).where(event.c.id == numbered.c.id).values(position=base + numbered.c.place)
         ).rowcount
@@ -135,10 +135,13 @@ class Relay:
                 break
             for call in batch:
                 failure = self._call(target, call)
-                if failure is not None or self._monotonic() > until:
+                if failure is not None:
                     break
                 marker, published = call["cursor"], published + 1
-            self._mark(me, marker, done=False)
+                if self._monotonic() > until:
+                    break
+            if not self._mark(me, marker, done=False):
+                break
         self._mark(me, marker, done=True)
         if published or failure:
             log.info("published", events=published, cursor=marker, error=failure)
@@ -155,12 +158,12 @@ class Relay:
         with write(self._engine) as connection:
             return connection.execute(take.returning(relay.c.published)).scalar_one_or_none()
 
-    def _mark(self, me: str, marker: int, *, done: bool) -> None:
-        """Move the marker, unless another one publishes by now: what it publishes again was told before."""
+    def _mark(self, me: str, marker: int, *, done: bool) -> bool:
+        """Move the marker; False if another one publishes by now, who tells again what was told since the last mark."""
         until = null() if done else now() + LEASE
         mine = update(relay).where(relay.c.publisher == me, relay.c.published <= marker)
         with write(self._engine) as connection:
-            connection.execute(mine.values(published=marker, lease_until=until))
+            return bool(connection.execute(mine.values(published=marker, lease_until=until)).rowcount)
 
     def _batch(self, marker: int) -> list[dict[str, Any]]:
         fields = (

@@ -7,6 +7,7 @@ records what happened, and goes to the next lane:
 A slice never waits on one lane. It ends when nothing is due and nothing of its own is on the wire.
 """
 
+import math
 import queue
 import threading
 import time
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -22,11 +24,13 @@ from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from paceline.ids import new_id
 from paceline.status import Status
+from providers.base import Response
 from worker import delivery as deliveries
 from worker.delivery import Delivery
 from worker.due import Due
-from worker.gate import AWAY, Gates
+from worker.gate import AWAY, Gate, Gates
 from worker.limits import Grant
+from worker.retry import may_repeat
 from worker.slots import Slots
 from worker.store import Store
 from worker.telemetry import Telemetry
@@ -39,9 +43,11 @@ CADENCE = 0.02  # seconds in which answers gather before they are written
 PATIENCE = 0.25  # the longest a slice with requests on the wire goes without looking for more work
 NAP = 2.0  # the longest a slice sleeps while nothing is due
 GLANCE = 0.005  # seconds between two looks at the due set, at the least
-BATCH = 64  # the most messages of one claim
+BATCH = 128  # the most messages of one claim
 SLICES = 16  # the most slices of a process: a quarter of its threads, so that the pool is never full
 WAKE_INTERVAL = 0.2  # seconds between two calls for one more slice
+
+log = structlog.get_logger("paceline.pump")
 
 
 @dataclass(slots=True)
@@ -87,7 +93,7 @@ class Pump:
         self.transport = transport
         self.telemetry = telemetry
         self.slots = Slots(in_flight)
-        self.share = max(1, in_flight // 4)  # of the slots, what one slice may fill
+        self.share = max(1, in_flight // 2)  # of the slots, what one slice may fill
         self.stopping = threading.Event()
         self.sleeper = threading.Lock()
         self._wake = wake
@@ -117,7 +123,10 @@ class Pump:
         now = time.monotonic()
         if now - self._woken_at > WAKE_INTERVAL:
             self._woken_at = now
-            self._wake()
+            try:
+                self._wake()
+            except Exception as error:  # the tick calls one
+                log.warning("wake_up_lost", error=type(error).__name__)
 
     def stop(self) -> None:
         """Claim nothing more. Slices end once what is on the wire has been answered and written."""
@@ -138,7 +147,15 @@ class Slice:
         self._wait: float | None = 0.0  # seconds until the earliest lane is due, None if there is none
 
     def run(self) -> dict[str, int]:
-        """Work until time is up or nothing is left; then wait for what is on the wire."""
+        """Work until time is up or nothing is left; then wait for what is on the wire, also after a bug of ours."""
+        try:
+            return self._work()
+        except Exception:
+            self._ends_at = -math.inf
+            self._work()
+            raise
+
+    def _work(self) -> dict[str, int]:
         while True:
             self._gather()
             order = self._order()
@@ -165,7 +182,10 @@ class Slice:
                 answer = self._answers.get(timeout=wait)
             except queue.Empty:
                 return
-            self._read(answer)
+            try:
+                self._read(answer)
+            except Exception:  # one answer that trips us must not take the others with it; its lease will settle it
+                log.exception("answer_lost", message_id=answer.exchange.token.message.id)
             until = until or time.monotonic() + CADENCE
             wait = max(0.0, until - time.monotonic())
 
@@ -177,6 +197,7 @@ class Slice:
         pump.slots.release(lane.name)
         recovered = gate.succeeded_since(delivery.claimed_at)
         verdict = deliveries.read(answer, recovered=recovered, refusals=gate.refusals)
+        self._outbox.add(verdict.record)
         if verdict.closure is not None:
             self._outbox.news.append(pump.gates.shut(lane, verdict.closure, passed_at))
             pump.telemetry.closed(lane, verdict.closure)
@@ -185,13 +206,19 @@ class Slice:
             self._outbox.news.append(news)
             self._file(lane, [0.0])
         if answer.response is not None and passed_at is not None:
-            left = delivery.sender.provider.remaining(delivery.sender.account, answer.response)
-            if left is not None:
-                gate.heed(left, time.monotonic() - passed_at)
-        self._outbox.add(verdict.record)
+            self._heed(gate, delivery, answer.response, passed_at)
         self._counts[verdict.outcome or "put_back"] += 1
         if verdict.outcome:
             pump.telemetry.attempt(delivery, answer, verdict)
+
+    def _heed(self, gate: Gate, delivery: Delivery, response: Response, passed_at: float) -> None:
+        try:
+            left = delivery.sender.provider.remaining(delivery.sender.account, response)
+        except Exception as bug:  # a header that cannot be read says nothing
+            log.warning("unreadable_remaining", lane=delivery.lane.name, error=type(bug).__name__)
+            return
+        if left is not None:
+            gate.heed(left, time.monotonic() - passed_at)
 
     # Claims
 
@@ -229,32 +256,35 @@ class Slice:
         claim = _patiently(lambda repeated: self._pump.store.cycle(batch, order, repeated=repeated))
         self._pump.telemetry.flush()
         if order is not None and claim is not None:
-            sent = self._deliver(claim, claimed_at)
-            self._pump.slots.release(order.lane.name, order.total - sent)
+            sent = self._in_flight
+            try:
+                self._deliver(claim, claimed_at)
+            finally:
+                self._pump.slots.release(order.lane.name, order.total - (self._in_flight - sent))
 
-    def _deliver(self, claim: Claim, claimed_at: float) -> int:
-        """Take tokens for what was claimed, send what got one, put back the rest, file the lane; how many were sent."""
+    def _deliver(self, claim: Claim, claimed_at: float) -> None:
+        """Take tokens for what was claimed, send what got one, put back the rest, file the lane."""
         pump, lane = self._pump, claim.lane
         gate = pump.gates.of(lane)
         gate.claimed(claim)
         if claim.closed:
             self._file(lane, [claim.closed_for])
-            return 0
+            return
         waiting = [self._delivery(claim, message, claimed_at) for message in claim.messages]
         waiting = [delivery for delivery in waiting if not self._settle(delivery)]
         high = sum(delivery.message.high for delivery in waiting)
         grant = gate.acquire(claim, self._caller, high, len(waiting) - high) if waiting else None
         if grant is not None:
-            age = max(0.0, time.monotonic() - grant.since) if grant.high or grant.rest else 0.0
-            self._outbox.granted.append(Granted(claim.operation_id, grant.high, grant.rest, age))
+            since = grant.since if grant.high or grant.rest else claimed_at
+            self._outbox.granted.append(Granted(claim.operation_id, grant.high, grant.rest, since))
         going, staying = _split(waiting, grant)
+        # First, so that another slice may claim while this one builds requests.
+        self._file_again(claim, grant, going, staying)
         for delivery in staying:
             self._outbox.add(deliveries.put_back(delivery, None, granted=False))
         exchanges = [exchange for delivery in going if (exchange := self._exchange(delivery, grant)) is not None]
         self._in_flight += len(exchanges)
         pump.transport.send(exchanges, self._answers.put)
-        self._file_again(claim, grant, staying)
-        return len(exchanges)
 
     def _delivery(self, claim: Claim, message: Claimed, claimed_at: float) -> Delivery:
         return Delivery(claim.operation_id, claim.lane, claim.lane.senders[message.via], message, claimed_at)
@@ -268,6 +298,11 @@ class Slice:
             return True
         if message.expires_in is not None and message.expires_in <= 0:
             self._outbox.add(deliveries.settled(delivery, Status.EXPIRED, "expires_at passed", granted=False))
+            return True
+        age = math.inf if message.first_sent_age is None else message.first_sent_age
+        if message.unresolved and not may_repeat(delivery.sender, age):
+            reason = "it waited longer than its provider recognises a repeated request"
+            self._outbox.add(deliveries.settled(delivery, Status.UNKNOWN, reason, granted=False))
             return True
         return False
 
@@ -294,18 +329,18 @@ class Slice:
 
     # The due set
 
-    def _file_again(self, claim: Claim, grant: Grant | None, staying: list[Delivery]) -> None:
+    def _file_again(self, claim: Claim, grant: Grant | None, going: list[Delivery], staying: list[Delivery]) -> None:
         """File the lane under the earliest time of what still waits on it; one that is empty is not filed."""
         more_high = claim.more_high or any(delivery.message.high for delivery in staying)
         more_rest = claim.more_rest or any(not delivery.message.high for delivery in staying)
         waits: list[float | None] = []
         if more_high:
-            waits.append(grant.wait_high if grant else 0.0)
+            waits.append(grant.wait_high if grant else PATIENCE)
         if more_rest:
-            waits.append(grant.wait_rest if grant else 0.0)
+            waits.append(grant.wait_rest if grant else PATIENCE)  # it had no slots
         if waits:
             self._file(claim.lane, waits)
-            if self._in_flight >= self._pump.share:
+            if self._in_flight + len(going) >= self._pump.share:
                 self._pump.wake_one_more()
 
     def _file(self, lane: Lane, waits: list[float | None]) -> None:

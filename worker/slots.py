@@ -30,11 +30,13 @@ class Slots:
             return [lane for lane, used in self._used.items() if used >= self._share]
 
     def reserve(self, lane: str, wanted: int, *, others: bool) -> tuple[int, int]:
-        """Reserve up to `wanted` slots: how many in all, and how many of them for other than `high` messages."""
+        """Reserve up to `wanted` slots: how many in all, and how many of them for other than `high` messages.
+
+        A lane that is alone may hold all slots but one share: should it hang, the next lane finds those.
+        """
         with self._lock:
-            room = self._capacity - self._total
-            if others:
-                room = min(room, self._share - self._used[lane])
+            most = self._share if others else max(1, self._capacity - self._share)
+            room = min(self._capacity - self._total, most - self._used[lane])
             total = max(0, min(room, wanted))
             rest = max(0, min(total, self._capacity - self._kept - self._total))
             self._used[lane] += total

@@ -35,8 +35,16 @@ key_row = tables.columns(tables.Key)
 QUEUED: ColumnElement[str] = literal_column("'queued'")
 READY = and_(message.c.status == QUEUED, message.c.due_at.is_(None))
 
-# True of a stream in which something waits. LIMIT keeps PostgreSQL from making a join of it, over the whole index.
-WAITING = select(message.c.id).where(message.c.stream_id == stream.c.id, READY).limit(1).scalar_subquery().is_not(None)
+# True of a stream in which something waits: one probe of the index over what is ready. Without the order and the limit
+# PostgreSQL makes a join of it, and reads the whole index.
+WAITING = (
+    select(message.c.id)
+    .where(message.c.stream_id == stream.c.id, READY)
+    .order_by(message.c.position)
+    .limit(1)
+    .scalar_subquery()
+    .is_not(None)
+)
 
 _RESULT = {
     "id": str, "grant_id": str, "attempt": int, "status": str, "reason": str, "left": bool, "account": str,
@@ -115,12 +123,12 @@ class Statements:
             ],
             source,
         )
-        replaced = ("at", "outcome", "http_status", "code", "request_id", "duration_ms")
+        replaced = ("grant_id", "at", "outcome", "http_status", "code", "request_id", "duration_ms")
         # Late evidence replaces what the sweeper had to assume, and nothing else.
         self.attempts = new.on_conflict_do_update(
             index_elements=["message_id", "number"],
             set_={name: new.excluded[name] for name in replaced},
-            where=and_(attempt.c.outcome == "unknown", attempt.c.grant_id == new.excluded.grant_id),
+            where=attempt.c.outcome == "unknown",
         )
         self.events = insert(event).from_select(
             ["message_id", "account", "at", "source", "status", "reason"],
@@ -220,7 +228,9 @@ class Statements:
         front = (
             select(message.c.id)
             .where(message.c.stream_id == bindparam("stream"), READY)
-            .order_by(message.c.id)
+            # What may have been accepted is repeated by the account that sent it, or by nobody: no other recognises it.
+            .where(or_(message.c.unresolved.is_(False), message.c.account == bindparam("account")))
+            .order_by(message.c.position)
             .limit(bindparam("count"))
             .with_for_update(skip_locked=True)
             .cte("front")
@@ -246,7 +256,7 @@ class Statements:
         )
         overdue = (
             select(message.c.id)
-            .where(message.c.account.in_(bindparam("accounts", expanding=True)), message.c.poll_at <= now())
+            .where(message.c.account == bindparam("of_account"), message.c.poll_at <= now())
             .order_by(message.c.poll_at)
             .limit(bindparam("count"))
             .with_for_update(skip_locked=True)

@@ -6,10 +6,11 @@ claims, attempts, events, the ledger, lanes, keys, then rows that nobody else ho
 
 import math
 import operator
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Insert, and_, case, insert, null, or_, select, update
+from sqlalchemy import Connection, Engine, Insert, and_, case, false, insert, null, or_, select, update
 
 from paceline.clock import now
 from paceline.database import write
@@ -64,7 +65,7 @@ class Store:
             connection.execute(run.next_polls, {"rows": given})
             self._note(connection, run.poll_events, rows, given, moved)
         if batch.granted:
-            connection.execute(run.granted, {"rows": encode([_row(item) for item in batch.granted])})
+            connection.execute(run.granted, {"rows": encode([_granted(item) for item in batch.granted])})
         if not repeated and (closed := _closed(batch)):
             connection.execute(run.closed, {"rows": encode(closed)})
         for news in sorted(batch.news, key=lambda item: (item.key is not None, item.key or item.lane)):
@@ -109,14 +110,18 @@ class Store:
                 "closed_until": case((held, table.c.closed_until), else_=until),
             }
         if news.key is None:
-            values["refusals"] = news.refusals
+            # A backoff that a date or an operator outlasts stays without probes: its end is not for a success to bring.
+            kept = and_(held, table.c.refusals == 0) if news.seconds is not None else false()
+            values["refusals"] = case((kept, 0), else_=news.refusals)
         connection.execute(update(table).where(table.c.name == name).values(**values))
 
     # Claims
 
     def _claim(self, connection: Connection, order: Order) -> Claim:
         lane = order.lane
-        state = connection.execute(self._statements.lane_state, {"lane": lane.name}).one()
+        state = connection.execute(self._statements.lane_state, {"lane": lane.name}).one_or_none()
+        if state is None:  # another worker has published another configuration: the lane has another name now
+            return Claim(order.operation_id, lane, "", closed=True)
         claim = Claim(order.operation_id, lane, state.nonce, refusals=state.refusals)
         if state.key_closed or state.lane_closed:
             reasons = [state.key_wait] * bool(state.key_closed) + [state.lane_wait] * bool(state.lane_closed)
@@ -212,10 +217,13 @@ class Store:
         return sorted((_claimed(row, rival.level, rival.via) for row in rows), key=lambda item: item.id)
 
     def _ask(self, connection: Connection, order: Order, claim: Claim) -> Claim:
-        rows = connection.execute(
-            self._statements.ask,
-            {"accounts": list(order.lane.senders), "count": min(order.rest, order.total), "lease": order.lane.lease},
-        ).all()
+        budget = min(order.rest, order.total)
+        rows: list[Any] = []
+        # Account by account, so that each is one walk along the index.
+        for account in order.lane.senders:
+            if len(rows) < budget:
+                wish = {"of_account": account, "count": budget - len(rows), "lease": order.lane.lease}
+                rows += connection.execute(self._statements.ask, wish).all()
         asked = tuple(
             Claimed(
                 id=row.id,
@@ -229,7 +237,7 @@ class Store:
             )
             for row in rows
         )
-        return replace(claim, messages=asked, more_rest=len(asked) >= min(order.rest, order.total))
+        return replace(claim, messages=asked, more_rest=len(asked) >= budget)
 
     def _claim_again(self, connection: Connection, order: Order) -> Claim | None:
         """The claim of an earlier, apparently failed commit, if it was kept."""
@@ -257,9 +265,20 @@ class _Rival:
 _id = operator.attrgetter("id")
 
 
-def _row(item: Result | PollResult | Granted) -> dict[str, Any]:
+def _row(item: Result | PollResult) -> dict[str, Any]:
     """The fields that are set: what is missing in JSON is null in the database."""
-    return {name: value for name in item.__slots__ if (value := getattr(item, name)) is not None}
+    values = {name: value for name in item.__slots__ if (value := getattr(item, name)) is not None}
+    values["sent_age"] = _age(values.pop("sent_at", None))
+    return values
+
+
+def _granted(item: Granted) -> dict[str, Any]:
+    return {"id": item.id, "high": item.high, "rest": item.rest, "age": _age(item.since)}
+
+
+def _age(instant: float | None) -> float:
+    """Seconds since, at this try: the database may be away for a while, and ages are what it is told."""
+    return 0.0 if instant is None else max(0.0, time.monotonic() - instant)
 
 
 def _claimed(row: Any, priority: int, via: str) -> Claimed:
@@ -283,7 +302,8 @@ def _closed(batch: Batch) -> list[dict[str, Any]]:
     written: tuple[Result | PollResult, ...] = (*batch.results, *batch.polls)
     for item in written:
         if item.granted:
-            entry = sums.setdefault(item.grant_id, {"id": item.grant_id, "closed": 0, "age": item.sent_age})
+            age = _age(item.sent_at)
+            entry = sums.setdefault(item.grant_id, {"id": item.grant_id, "closed": 0, "age": age})
             entry["closed"] += 1
-            entry["age"] = min(entry["age"], item.sent_age)
+            entry["age"] = min(entry["age"], age)
     return sorted(sums.values(), key=lambda entry: str(entry["id"]))

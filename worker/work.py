@@ -59,7 +59,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one message under claim. Durations and ages in seconds, relative to the moment of writing.
+    """What became of one message under claim. Durations in seconds, from the moment of writing on.
 
     `outcome` is None where no request was made: the message is put back, or expired, and its attempt never was.
     `granted`: it had a token. `left`: its request was let onto the wire.
@@ -84,7 +84,7 @@ class Result:
     code: str = ""
     request_id: str | None = None
     duration_ms: float = 0.0
-    sent_age: float = 0.0
+    sent_at: float | None = None  # monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class PollResult:
     poll_in: float | None = None
     granted: bool = True
     counted: bool = True  # False: the question is to be asked again, as if it had not been asked
-    sent_age: float = 0.0
+    sent_at: float | None = None  # monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Granted:
     id: str
     high: int
     rest: int
-    age: float
+    since: float  # monotonic: from when its tokens age
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,7 @@ def upgrade() -> None:
         "paceline_message",
         sa.Column("id", ID, nullable=False),
         sa.Column("stream_id", sa.Integer(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("status", NAME, nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("payload", sa.Text(), nullable=False),
@@ -200,7 +201,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_paceline_message_ready",
-            ["stream_id", "id"],
+            ["stream_id", "position"],
             unique=False,
             postgresql_where=sa.text("status = 'queued' AND due_at IS NULL"),
             sqlite_where=sa.text("status = 'queued' AND due_at IS NULL"),

@@ -4,8 +4,11 @@ Host names of the compose network become loopback, and its ports become free one
 Dockerfile copies. What a container would add is a host name of its own, which `sitecustomize` gives each service.
 """
 
+import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -143,12 +146,17 @@ class Host:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
             try:
                 yield process
             finally:
                 process.terminate()
-                process.wait(timeout=seconds(self.services[service].get("stop_grace_period", "10s")))
+                try:
+                    process.wait(timeout=seconds(self.services[service].get("stop_grace_period", "10s")))
+                finally:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)  # what it left behind, if it ended badly
 
     def health(self, service: str, replica: int = 1) -> "subprocess.CompletedProcess[str]":
         """The service's own health check, once."""

@@ -89,7 +89,11 @@ def running(command: Sequence[str], log: Path, **options: Any) -> Iterator["subp
             yield process
         finally:
             process.terminate()
-            process.wait(timeout=SOON)
+            try:
+                process.wait(timeout=SOON)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
 
 def output_of(command: Sequence[str | Path], cwd: Path, env: dict[str, str]) -> str:

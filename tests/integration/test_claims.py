@@ -53,8 +53,8 @@ def fill(built: Installation, stream: int, count: int, due_at: float | None = No
     prefix = new_id()[:24]
     number = "printf('%012d', i)" if built.engine.dialect.name == "sqlite" else "lpad(i::text, 12, '0')"
     built.run(
-        "INSERT INTO paceline_message (id, stream_id, status, payload, created_at, updated_at, due_at, attempt,"
-        f" failures, unresolved, polls) SELECT :prefix || {number}, :stream, 'queued', :payload, 1, 1, CAST(:due_at AS"
+        "INSERT INTO paceline_message (id, stream_id, position, status, payload, created_at, updated_at, due_at, attempt,"
+        f" failures, unresolved, polls) SELECT :prefix || {number}, :stream, i, 'queued', :payload, 1, 1, CAST(:due_at AS"
         f" DOUBLE PRECISION), 0, 0, :no, 0 FROM ({numbers}) AS numbered",
         prefix=prefix, stream=stream, payload=payload, due_at=due_at, count=count, no=False,
     )  # fmt: skip

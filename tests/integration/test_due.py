@@ -47,16 +47,25 @@ def test_a_lane_keeps_the_earlier_of_two_times(due: Due) -> None:
     assert due.peek().wait == pytest.approx(10, abs=1)
 
 
-def test_lanes_to_leave_alone_are_passed_over_and_count_as_waiting(due: Due) -> None:
-    due.file({"crowded": -9.0, "a": 0.0, "later": 30.0})
+def test_a_lane_that_holds_its_share_lets_the_others_go_first(due: Due) -> None:
+    """Given a lane with its share of slots beside two without, then those go first, and it goes when they are gone."""
+    due.file({"crowded": -9.0, "a": -2.0, "b": -1.0, "later": 30.0})
 
-    found = due.take(["crowded"])
-    assert (found.lane, found.others) == ("a", True)
+    taken = [due.take(["crowded"]) for _ in range(4)]
 
-    found = due.take(["crowded"])
-    assert (found.lane, found.others) == (None, True)
-    assert found.wait == pytest.approx(30, abs=1)
-    assert due.take().lane == "crowded"
+    assert [(found.lane, found.others) for found in taken] == [
+        ("a", True),
+        ("b", False),
+        ("crowded", False),
+        (None, False),
+    ]
+    assert taken[3].wait == pytest.approx(30, abs=1)
+
+
+def test_a_lane_in_its_share_waits_for_one_that_is_due(due: Due) -> None:
+    due.file({"a": 0.0, "b": 0.0})
+
+    assert due.take(["c"]).others is True
 
 
 def test_a_lane_alone_has_no_others(due: Due) -> None:

@@ -49,7 +49,8 @@ def test_rows_are_those_that_enqueue_writes(client: Client, database_url: str) -
     client.enqueue_many([Outgoing(**item)])
 
     one, many = (row._asdict() for row in rows(database_url, tables.Message))
-    for differing in ("id", "created_at", "updated_at"):
+    assert one["position"] < many["position"]
+    for differing in ("id", "position", "created_at", "updated_at"):
         del one[differing], many[differing]
     assert one == many
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy.exc import OperationalError
 
 from paceline.ids import new_id
@@ -25,6 +27,11 @@ SEND = f"{ACCOUNT}/send"
 STATUS = f"{ACCOUNT}/status"
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def nobody() -> Redis:
+    """A Redis that is away, and found to be so at once."""
+    return Redis(port=1, retry=Retry(NoBackoff(), 0))
 
 
 class Process:
@@ -93,7 +100,7 @@ def test_without_redis_or_database_nothing_is_granted_and_nothing_raised(
 ) -> None:
     """Given no valid state and somebody who is away, when tokens are asked for, then there are none for a moment."""
     if away == "redis":
-        process = Process(process.built, Redis(port=1))
+        process = Process(process.built, nobody())
     else:
         failure = SeedRefused() if away == "a race" else OperationalError("x", {}, Exception("gone"))
 
@@ -116,7 +123,7 @@ def test_a_token_is_stamped_again_while_redis_knows_the_key(process: Process) ->
     process.built.redis.flushall()
 
     assert not process.gate.stamp(high=False)
-    assert not Process(process.built, Redis(port=1)).gate.stamp(high=True)
+    assert not Process(process.built, nobody()).gate.stamp(high=True)
 
 
 # Closing
@@ -158,7 +165,7 @@ def test_what_the_database_knows_of_a_closing_is_believed(process: Process) -> N
 
 
 def test_a_closing_holds_here_and_is_news_though_redis_is_away(process: Process) -> None:
-    lost = Process(process.built, Redis(port=1))
+    lost = Process(process.built, nobody())
 
     news = lost.gates.shut(lost.lane, closing(60.0), time.monotonic())
 
@@ -279,4 +286,4 @@ def test_what_it_says_of_other_windows_or_for_ever_changes_nothing(process: Proc
 
 
 def test_a_count_that_cannot_be_kept_is_no_trouble(process: Process) -> None:
-    Process(process.built, Redis(port=1)).gate.heed(Remaining(3600.0, 2, 1800.0), age=0.0)
+    Process(process.built, nobody()).gate.heed(Remaining(3600.0, 2, 1800.0), age=0.0)

@@ -198,8 +198,8 @@ def _recognising(provider: object) -> object:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_leases_are_found_by_their_index(built: Installation) -> None:
-    """Given SQLite, which proves a partial index by the statement's text alone, then no sweep reads the whole table."""
+def test_sweeps_and_ticks_go_by_index(built: Installation) -> None:
+    """Given messages that are on their way or done, when nothing has ended, then no sweep or tick reads them all."""
     seen: list[tuple[str, object]] = []
     service = built.service()
     event.listen(built.engine, "before_cursor_execute", lambda *given: seen.append((given[2], given[3])))

@@ -104,7 +104,7 @@ def test_a_status_only_moves_forward(
 
 
 def test_a_repeated_event_changes_nothing(build: Build, receive: Receive, sandbox: SandboxServer) -> None:
-    """Given a genuine event, when it comes again, as it was or in other bytes, then it is acknowledged and forgotten."""
+    """Given a genuine event, when it comes again, also in other bytes, then it is acknowledged, and that is all."""
     built = installed(build)
     message, provider_id = sent(built, sandbox)
     hooks = receive(built)
@@ -207,7 +207,7 @@ def test_a_message_under_way_is_not_moved_under_its_workers_hands(
 def test_events_of_one_account_speak_of_all_accounts_of_its_key(
     build: Build, receive: Receive, sandbox: SandboxServer
 ) -> None:
-    """Given two accounts with one key and one with another, when events come to one of them, then only its key's move."""
+    """Given two accounts of one key and one of another, when events come to one, then its key's messages move."""
     url = json.dumps(sandbox.base_url("aurogy"))
     secret = json.dumps(SECRET)
     others = "".join(
@@ -222,6 +222,9 @@ def test_events_of_one_account_speak_of_all_accounts_of_its_key(
     assert built.client.status(message).status == "accepted"
     assert hooks.post(report(provider_id, "delivered"), account="twin") == 200
     assert built.client.status(message).status == "delivered"
+    built.run("UPDATE paceline_message SET account = 'twin'")
+    assert hooks.post(report(provider_id, "read")) == 200
+    assert built.client.status(message).status == "read"
 
 
 def test_an_unknown_message_is_settled_by_its_event(build: Build, receive: Receive, sandbox: SandboxServer) -> None:

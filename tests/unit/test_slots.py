@@ -6,11 +6,13 @@ import threading
 from worker.slots import Slots
 
 
-def test_a_lane_alone_may_have_all_that_is_not_kept_for_high() -> None:
+def test_a_lane_alone_leaves_one_share_for_the_next() -> None:
+    """Given a lane that takes all it can get, and hangs, when another comes, then there is its share."""
     slots = Slots(16)
 
-    assert slots.reserve("a", 20, others=False) == (16, 14)
-    assert slots.reserve("b", 1, others=False) == (0, 0)
+    assert slots.reserve("a", 20, others=False) == (12, 12)
+    assert slots.reserve("a", 1, others=False) == (0, 0)
+    assert slots.reserve("b", 20, others=True) == (4, 2)
 
 
 def test_while_others_wait_a_lane_has_a_quarter() -> None:
@@ -23,9 +25,11 @@ def test_while_others_wait_a_lane_has_a_quarter() -> None:
 
 def test_one_slot_in_eight_is_kept_for_high() -> None:
     slots = Slots(16)
-    slots.reserve("a", 13, others=False)
+    slots.reserve("a", 12, others=False)
+    slots.reserve("b", 1, others=True)
 
-    assert slots.reserve("b", 3, others=False) == (3, 1)
+    assert slots.reserve("c", 3, others=True) == (3, 1)
+    assert slots.reserve("d", 1, others=True) == (0, 0)
 
 
 def test_a_lane_over_its_share_gets_nothing_and_takes_nothing_away() -> None:
@@ -53,9 +57,9 @@ def test_what_was_not_needed_is_free_again() -> None:
     slots.release("a", total - 3)
 
     assert slots.in_use == 3
-    assert slots.reserve("a", 8, others=False)[0] == 5
+    assert slots.reserve("a", 8, others=False)[0] == 3
     slots.release("a", 0)
-    assert slots.in_use == 8
+    assert slots.in_use == 6
 
 
 def test_even_one_slot_serves_every_lane_in_turn() -> None:

@@ -162,3 +162,25 @@ def test_it_is_closed_like_the_real_one() -> None:
         client.wake()
         client.enqueue(HELLO, via="sms", session=object())
     assert len(client.outbox) == 1
+
+
+def test_events_are_read_in_order_from_where_the_reader_stopped() -> None:
+    client = InMemoryClient()
+    first, second = (client.enqueue(HELLO, via="sms").id for _ in range(2))
+    client.deliver(first)
+    client.receive("message_received", {"from": "somebody", "text": "Thanks!"}, account="main")
+    client.cancel(second)
+
+    events = client.events()
+
+    assert [(event.cursor, event.message_id, event.kind, event.status) for event in events] == [
+        (1, first, "status", "delivered"),
+        (2, None, "message_received", None),
+        (3, second, "status", "cancelled"),
+    ]
+    assert (events[1].account, events[1].data["text"]) == ("main", "Thanks!")
+    assert client.events(1, limit=1) == events[1:2]
+    assert client.events(3) == []
+    assert client.status(first).events == (events[0],)
+    with pytest.raises(InvalidMessage, match="after"):
+        client.events(-1)
