@@ -160,8 +160,9 @@ def _take_keys(transaction: Transaction, rows: Sequence[dict[str, Any]]) -> Take
 
 # A pooler may keep it for the next client of the same server connection: give it a new name when its columns change.
 _CREATE = text(
-    'CREATE TEMPORARY TABLE IF NOT EXISTS paceline_incoming (id text COLLATE "C", stream_id integer, '
-    'position bigint, payload text, idempotency_key text COLLATE "C", digest text, send_at float8, expires_at float8) ON COMMIT DELETE ROWS'
+    'CREATE TEMPORARY TABLE IF NOT EXISTS paceline_incoming (id text COLLATE "C", stream_id integer, position bigint, '
+    'payload text, idempotency_key text COLLATE "C", digest text, send_at float8, expires_at float8) '
+    "ON COMMIT DELETE ROWS"
 )
 _INCOMING = table(
     "paceline_incoming",

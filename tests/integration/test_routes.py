@@ -1,6 +1,6 @@
 """Routes: who sends what was given to several accounts, and who may repeat it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -14,11 +14,11 @@ SEND = f"{ACCOUNT}/send"
 
 
 @pytest.fixture
-def built(build: Build, sandbox: SandboxServer) -> Iterator[Installation]:
+def built(build: Build, sandbox: SandboxServer) -> Installation:
     """Two accounts of a provider, and a route that tries them in turn."""
     second = f'[accounts.second]\nprovider = "aurogy"\nbase_url = "{sandbox.base_url("aurogy")}"\n'
     route = 'api_key = "auro_test_sk_secondsecond"\n[routes]\nboth = ["aurogy-main", "second"]\n'
-    yield build(accounts=second + route, timeout="1s", on_unknown="retry", retry={"schedule": [0.1]})
+    return build(accounts=second + route, timeout="1s", on_unknown="retry", retry={"schedule": [0.1]})
 
 
 def routed(built: Installation, number: int) -> Receipt:
@@ -51,5 +51,5 @@ def test_what_may_have_been_accepted_is_repeated_by_the_account_that_sent_it(
     first, other, again = sandbox.ledger("aurogy")
     assert first.recipient == again.recipient == recipient(0)
     assert first.key == again.key != other.key
-    accounts = [attempt.account for attempt in built.client.status(died.id).attempts]
-    assert accounts == [ACCOUNT, ACCOUNT]
+    attempts = built.rows("SELECT account FROM paceline_attempt WHERE message_id = :id ORDER BY number", id=died.id)
+    assert attempts == [{"account": ACCOUNT}, {"account": ACCOUNT}]
