@@ -184,8 +184,8 @@ class Slice:
                 return
             try:
                 self._read(answer)
-            except Exception:  # one answer that trips us must not take the others with it; its lease will settle it
-                log.exception("answer_lost", message_id=answer.exchange.token.message.id)
+            except Exception as bug:  # one answer that trips us must not take the others along; its lease settles it
+                log.error("answer_lost", message_id=answer.exchange.token.message.id, error=type(bug).__name__)  # noqa: TRY400  # a traceback may quote an answer
             until = until or time.monotonic() + CADENCE
             wait = max(0.0, until - time.monotonic())
 

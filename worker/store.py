@@ -243,7 +243,9 @@ class Store:
         """The claim of an earlier, apparently failed commit, if it was kept."""
         if connection.execute(select(grant.c.id).where(grant.c.id == order.operation_id)).first() is None:
             return None
-        state = connection.execute(self._statements.lane_state, {"lane": order.lane.name}).one()
+        state = connection.execute(self._statements.lane_state, {"lane": order.lane.name}).one_or_none()
+        if state is None:
+            return None  # renamed meanwhile: the leases settle what was claimed
         if order.lane.work is not Work.SEND:
             # Questions repeat themselves when their lease ends.
             return Claim(order.operation_id, order.lane, state.nonce)
