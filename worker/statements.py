@@ -46,6 +46,9 @@ WAITING = (
     .is_not(None)
 )
 
+# What a provider may say more about: not what an operator has queued again, nor what is under a new claim.
+REPORTED = tuple(str(status) for status in (*RANKS, Status.UNKNOWN))
+
 _RESULT = {
     "id": str, "grant_id": str, "attempt": int, "status": str, "reason": str, "left": bool, "account": str,
     "due_in": float, "counts": bool, "failed": bool, "unresolved": bool, "poll_in": float, "provider_message_id": str,
@@ -143,7 +146,7 @@ class Statements:
         forward = rank_of(given.c.status) > rank_of(message.c.status)
         self.reports = (
             update(message)
-            .where(message.c.id == given.c.id, given.c.status.is_not(None), forward)
+            .where(message.c.id == given.c.id, given.c.status.is_not(None), forward, message.c.status.in_(REPORTED))
             .values(status=given.c.status, reason=given.c.reason, updated_at=now(), unresolved=False)
             .returning(message.c.id)
         )
