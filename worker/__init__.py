@@ -1,0 +1,1 @@
+"""The service: the pump, the limiter, the ledger, the wire, webhooks, and the commands that run them."""
