@@ -86,4 +86,4 @@ class Announcer:
 
 def _tells(django: object) -> bool:
     # Outside of atomic() and without autocommit, Django's on_commit() refuses: the application commits by hand.
-    return bool(getattr(django, "in_atomic_block", False) or django.get_autocommit())  # type: ignore[attr-defined]
+    return bool(getattr(django, "in_atomic_block", False) or django.get_autocommit())  # type: ignore[attr-defined]  # its wrapper

@@ -167,7 +167,7 @@ def _new_stream(dialect: Any) -> Executable:
         "paused": false(),
         "cancelled": false(),
     }
-    return dialect.insert(STREAM).values(values).on_conflict_do_nothing()  # type: ignore[no-any-return]
+    return dialect.insert(STREAM).values(values).on_conflict_do_nothing()  # type: ignore[no-any-return]  # the dialects share no type
 
 
 INSERT: dict[str, Executable] = {

@@ -136,8 +136,8 @@ class Message(Base, table=True):
 
     id: str = Field(primary_key=True, sa_type=Id)
     stream_id: int
-    # Its place in its stream, the time in its id. A number of its own, since an index on the id would be four times
-    # as large, and PostgreSQL would at times walk the primary key through all that was ever sent.
+    # Its place in its stream, the time in its id. A number of its own, since an index on the id would be
+    # larger, and PostgreSQL would at times walk the primary key through all that was ever sent.
     position: int = Field(sa_type=BigInteger)
     status: str = Field(sa_type=Name)
     reason: str | None = Field(default=None, sa_type=Text)

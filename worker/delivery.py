@@ -147,7 +147,6 @@ def _verdict(
         first_sent_age=message.first_sent_age,
         lane_recovered=recovered,
         refusals=refusals(passed_at),
-        expires_in=message.expires_in,
     )
     decision = decide(outcome, delivery.sender, standing)
     record = Result(

@@ -29,7 +29,6 @@ class Standing:
     first_sent_age: float | None = None
     lane_recovered: bool = False  # another message got through since this one last failed
     refusals: int = 1  # of its lane, in a row, this one included
-    expires_in: float | None = None
 
 
 class Reach(StrEnum):

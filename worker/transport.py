@@ -225,7 +225,7 @@ class Transport:
 
 
 # An account's requests differ in their bodies alone: reading the same address and headers anew for each of them was a
-# quarter of what a request costs.
+# good part of what a request costs.
 @functools.lru_cache(maxsize=1024)
 def _url(url: str) -> httpx.URL:
     return httpx.URL(url)
