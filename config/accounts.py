@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from pydantic import Field
 from config.credentials import credential_rule, fingerprint, flat, option_rule
 from config.problems import Problems, Section
 from config.values import Delay, Fraction, HttpUrl, Interval, LimitValue, Timeout, is_loopback
-from paceline.capabilities import Capabilities
+from paceline.capabilities import Call, Capabilities
 from paceline.limit import Limit
 from providers.base import Account, Provider
 
@@ -102,7 +102,7 @@ class AccountReader:
             return None
         account = Account(
             name,
-            self._base_url(provider, key, settings),
+            self._base_url(provider, key, table, settings),
             MappingProxyType(self._credentials(provider, key, table)),
             MappingProxyType(self._options(provider, key, settings)),
         )
@@ -121,7 +121,7 @@ class AccountReader:
             poll_schedule=tuple(settings.poll.schedule),
             give_up_after=settings.poll.give_up_after,
             key_fingerprint=fingerprint(provider, account),
-            capabilities=provider.capabilities(account),
+            capabilities=_capabilities(provider, account),
         )
 
     def _provider(self, key: str, table: Mapping[str, Any]) -> Provider | None:
@@ -169,14 +169,20 @@ class AccountReader:
         own = {lane_class: tuple(map(Limit.parse, texts)) for lane_class, texts in provider.limits.items()}
         return own | {lane_class: tuple(limits) for lane_class, limits in settings.limits.items()}
 
-    def _base_url(self, provider: Provider, key: str, settings: AccountTable) -> str:
+    def _base_url(self, provider: Provider, key: str, table: Mapping[str, Any], settings: AccountTable) -> str:
         if settings.base_url and not may_be_plain(settings.base_url, self.plain_host):
             rule = "must be https://: http:// is for loopback and the host of [sandbox] public_url"
             self.problems.add(f"{key}.base_url", rule)
         if self.sandbox_url is not None:
             family = provider.name.partition("-")[0]  # a provider's e-mail and SMS share its prefix
             return f"{self.sandbox_url}/{family}{urlsplit(provider.base_url).path}".rstrip("/")
-        return settings.base_url or provider.base_url.rstrip("/")
+        own = provider.base_urls.get(str(table.get("region")), provider.base_url)
+        return settings.base_url or own.rstrip("/")
+
+
+def _capabilities(provider: Provider, account: Account) -> Capabilities:
+    calls = {name: Call(operation.arguments, operation.fresh_for) for name, operation in provider.operations.items()}
+    return replace(provider.capabilities(account), channel=provider.channel, calls=calls)
 
 
 def check_name(key: str, name: str, problems: Problems) -> None:

@@ -23,11 +23,19 @@ def credential_rule(credential: Credential, value: object) -> str | None:
 
 
 def option_rule(option: Option, value: object) -> str | None:
-    """What the value breaks: an option is of its default's type."""
+    """What the value breaks: an option is of its default's type, and within its bounds."""
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
     kind = type(option.default)
     fits = type(value) is kind or (kind is float and type(value) is int)
-    return None if fits else f"must be {words[kind]}: {option.meaning}"
+    if not fits:
+        return f"must be {words[kind]}: {option.meaning}"
+    if option.one_of and value not in option.one_of:
+        return f"must be one of {', '.join(option.one_of)}: {option.meaning}"
+    if option.least is not None and not value >= option.least:  # type: ignore[operator]  # a number, by its default
+        return f"must be at least {option.least:g}: {option.meaning}"
+    if option.pattern is not None and not re.fullmatch(option.pattern, str(value)):
+        return f"must be {option.hint}: {option.meaning}"
+    return None
 
 
 def flat(options: Mapping[str, Any], above: str = "") -> dict[str, Any]:

@@ -6,19 +6,22 @@ address refuses the same messages as the worker would. They hold rules, never se
 
 import functools
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from paceline.errors import InvalidMessage
+from paceline.forms import FORMS, decoded, size
 from paceline.messages import Message, check_mapping, check_storable
+from paceline.segments import SEGMENTATIONS
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What one field may hold. Lengths count Unicode code points; `hint` says in words what `pattern` allows.
 
-    In a mapping the lengths hold for each key and each value, in a list for each item.
+    In a mapping the lengths hold for each key and each value, in a list for each item. `max_bytes` counts a text in
+    UTF-8, a data URI decoded, and attachments decoded, together. `form` names what a pattern cannot say: see `FORMS`.
     """
 
     required: bool = False
@@ -29,36 +32,65 @@ class Rule:
     hint: str = ""
     one_of: tuple[str, ...] = ()
     max_number: float | None = None
+    max_bytes: int | None = None
+    form: str = ""
 
 
 ANY = Rule()
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """An operation of an account's provider: a rule for each argument, and how long an answer serves, in seconds."""
+
+    arguments: Mapping[str, Rule] = field(default_factory=dict)
+    fresh_for: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The kinds an account carries with a rule for each field it takes, its rules for metadata and options."""
+    """The kinds an account carries with a rule for each field it takes, its rules for metadata and options.
+
+    `channel` is what kind of address its recipients are; `segmentation` how a text is cut into parts that are billed
+    one by one (empty: it is not), of which there may be `max_parts`; `calls` what the provider does besides sending.
+    """
 
     kinds: Mapping[str, Mapping[str, Rule]]
     metadata: Rule | None = None
     options: Mapping[str, Rule] = field(default_factory=dict)
+    channel: str = ""
+    segmentation: str = ""
+    max_parts: int | None = None
+    calls: Mapping[str, Call] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for the database."""
         return {
-            "kinds": {
-                kind: {name: _rule_json(rule) for name, rule in rules.items()} for kind, rules in self.kinds.items()
-            },
+            "kinds": {kind: _rules_json(rules) for kind, rules in self.kinds.items()},
             "metadata": None if self.metadata is None else _rule_json(self.metadata),
-            "options": {name: _rule_json(rule) for name, rule in self.options.items()},
+            "options": _rules_json(self.options),
+            "channel": self.channel,
+            "segmentation": self.segmentation,
+            "max_parts": self.max_parts,
+            "calls": {
+                name: {"arguments": _rules_json(call.arguments), "fresh_for": call.fresh_for}
+                for name, call in self.calls.items()
+            },
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Capabilities":
         """What `as_json` wrote; members that a newer worker added are ignored."""
         return cls(
-            kinds={kind: {name: _rule(item) for name, item in rules.items()} for kind, rules in data["kinds"].items()},
+            kinds={kind: _rules(rules) for kind, rules in data["kinds"].items()},
             metadata=_rule(data["metadata"]) if data.get("metadata") is not None else None,
-            options={name: _rule(item) for name, item in data.get("options", {}).items()},
+            options=_rules(data.get("options", {})),
+            channel=data.get("channel", ""),
+            segmentation=data.get("segmentation", ""),
+            max_parts=data.get("max_parts"),
+            calls={
+                name: Call(_rules(call["arguments"]), call["fresh_for"]) for name, call in data.get("calls", {}).items()
+            },
         )
 
 
@@ -77,6 +109,7 @@ def check(
         )
     for item in fields(message):
         _check_field(item.name, getattr(message, item.name), rules.get(item.name), account)
+    _check_parts(capabilities, message)
     if metadata:
         _check_metadata(metadata, capabilities.metadata)
     for name, value in (options or {}).items():
@@ -85,6 +118,19 @@ def check(
             raise InvalidMessage(f"options.{name}", f"is not an option of account {account}; {allowed}")
         check_storable(f"options.{name}", value)
         _check_field(f"options.{name}", value, capabilities.options[name], account)
+
+
+def parts(capabilities: Capabilities, message: Message) -> int:
+    """How many parts the provider bills for the message: 1 where it does not cut messages."""
+    count = SEGMENTATIONS.get(capabilities.segmentation)
+    text = getattr(message, "text", None)
+    return count(text) if count is not None and isinstance(text, str) else 1
+
+
+def _check_parts(capabilities: Capabilities, message: Message) -> None:
+    most = capabilities.max_parts
+    if most is not None and (count := parts(capabilities, message)) > most:
+        raise InvalidMessage("text", f"must fit into {most} parts, this one needs {count}")
 
 
 def _check_metadata(metadata: Mapping[str, str], rule: Rule | None) -> None:
@@ -112,7 +158,9 @@ def _check_value(name: str, value: object, rule: Rule) -> None:
     elif isinstance(value, list | tuple):
         _check_count(name, len(value), rule)
         for item in value:
-            _check_value(name, item, Rule(max_length=rule.max_length, pattern=rule.pattern, hint=rule.hint))
+            _check_value(name, item, replace(rule, max_items=None, max_bytes=None))
+        if rule.max_bytes is not None:
+            _check_attachments(name, value, rule.max_bytes)
     elif rule.max_number is not None:
         _check_number(name, value, rule.max_number)
     else:
@@ -142,8 +190,26 @@ def _check_text(name: str, value: object, rule: Rule) -> None:
         raise InvalidMessage(name, f"must have at most {_characters(rule.max_length)}, this one has {len(value)}")
     if rule.one_of and value not in rule.one_of:
         raise InvalidMessage(name, f"must be one of {', '.join(rule.one_of)}")
+    if rule.max_bytes is not None and (bytes_ := size(value)) > rule.max_bytes:
+        raise InvalidMessage(name, f"must have at most {rule.max_bytes:,} bytes, this one has {bytes_:,}")
+    if rule.form and (broken := FORMS[rule.form](value)) is not None:
+        raise InvalidMessage(name, broken)
     if rule.pattern is not None and _compiled(rule.pattern).fullmatch(value) is None:
         raise InvalidMessage(name, f"must be {rule.hint}")
+
+
+def _check_attachments(name: str, items: Sequence[Any], most: int) -> None:
+    total = 0
+    for number, item in enumerate(items):
+        for field_name in ("filename", "content"):
+            if not item.get(field_name):
+                raise InvalidMessage(f"{name}[{number}].{field_name}", "is required")
+        content = decoded(item["content"])
+        if content is None:
+            raise InvalidMessage(f"{name}[{number}].content", "must be base64")
+        total += len(content)
+    if total > most:
+        raise InvalidMessage(name, f"must have at most {most:,} bytes together, these have {total:,}")
 
 
 def _characters(count: int) -> str:
@@ -153,6 +219,14 @@ def _characters(count: int) -> str:
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
+
+
+def _rules_json(rules: Mapping[str, Rule]) -> dict[str, Any]:
+    return {name: _rule_json(rule) for name, rule in rules.items()}
+
+
+def _rules(data: Mapping[str, Any]) -> dict[str, Rule]:
+    return {name: _rule(item) for name, item in data.items()}
 
 
 def _rule_json(rule: Rule) -> dict[str, Any]:

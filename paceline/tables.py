@@ -286,6 +286,65 @@ class Webhook(Base, table=True):
     match_at: float | None = Field(default=None, sa_type=Double)
 
 
+class Job(Base, table=True):
+    """An operation of a provider under way: a question, a change, or work that takes the provider a while.
+
+    `arguments`, `memory` and `result` are JSON. `step` is the one that is to be asked for next, at `due_at`; a request
+    for it is under claim while `status` is `sending`. `digest` names the same question among those that were answered.
+    """
+
+    __tablename__ = "paceline_job"
+    __table_args__ = (
+        _partial("ix_paceline_job_due", "lane", "due_at", where="status = 'queued'"),
+        _partial("ix_paceline_job_lease", "lease_until", where="status = 'sending'"),
+        Index("ix_paceline_job_created_at", "created_at"),
+        _partial("ix_paceline_job_digest", "account", "digest", where="digest IS NOT NULL"),
+        _partial(
+            "uq_paceline_job_idempotency_key", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
+        ),
+    )
+
+    id: str = Field(primary_key=True, sa_type=Id)
+    account: str = Field(sa_type=Name)
+    lane: str = Field(sa_type=Name)
+    operation: str = Field(sa_type=Name)
+    arguments: str = Field(default="{}", sa_type=Text)
+    digest: str | None = Field(default=None, sa_type=Name)
+    idempotency_key: str | None = Field(default=None, sa_type=Text)
+    status: str = Field(default="queued", sa_type=Name)  # queued, sending, done, failed, unknown, cancelled
+    reason: str | None = Field(default=None, sa_type=Text)
+    step: str = Field(default="", sa_type=Text)
+    memory: str = Field(default="{}", sa_type=Text)
+    result: str | None = Field(default=None, sa_type=Text)
+    created_at: float = Field(sa_type=Double)
+    updated_at: float = Field(sa_type=Double)
+    due_at: float = Field(sa_type=Double)
+    expires_at: float | None = Field(default=None, sa_type=Double)
+    grant_id: str | None = Field(default=None, sa_type=Id)
+    attempt: int = 0  # of this step
+    lease_until: float | None = Field(default=None, sa_type=Double)
+    failures: int = 0  # of this step, against the retry budget
+    unresolved: bool = False  # a request of this step may have been accepted
+    first_sent_at: float | None = Field(default=None, sa_type=Double)  # of this step
+
+
+class Suppression(Base, table=True):
+    """A recipient who wants nothing more on a channel: neither enqueue nor a claim lets a message to them through.
+
+    `recipient` is as `paceline.suppression.normalised` writes it. `source` says who told: webhook, response, poll or
+    operator.
+    """
+
+    __tablename__ = "paceline_suppression"
+
+    channel: str = Field(primary_key=True, sa_type=Name)
+    recipient: str = Field(primary_key=True, sa_type=Text)
+    at: float = Field(sa_type=Double)
+    source: str = Field(sa_type=Name)
+    account: str | None = Field(default=None, sa_type=Name)
+    reason: str | None = Field(default=None, sa_type=Text)
+
+
 def columns(table: type[Base]) -> Any:
     """The Core table behind a class, for claims and results."""
     return metadata.tables[str(table.__tablename__)]

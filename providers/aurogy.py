@@ -283,6 +283,7 @@ PROVIDER = Provider(
     base_url="https://api.aurogy.com/v1",
     credentials=CREDENTIALS,
     limits=LIMITS,
+    channel="aurogy",
     capabilities=capabilities,
     build_request=build_request,
     parse_response=parse_response,

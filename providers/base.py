@@ -11,7 +11,7 @@ from datetime import UTC
 from enum import StrEnum
 from typing import Any
 
-from paceline.capabilities import Capabilities
+from paceline.capabilities import Capabilities, Rule
 from paceline.messages import Message
 from paceline.status import Status
 
@@ -28,12 +28,17 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One message, about to be sent by an account. `id` is the message's own id, the same for every attempt."""
+    """One message, about to be sent by an account. `id` is the message's own id, the same for every attempt.
+
+    `callback` is a URL of our own that only this message's webhooks are asked to, empty where `[hooks] public_url` is
+    not set: whoever posts there proves to know of this message (`Inbound.message_id`).
+    """
 
     id: str
     message: Message
     metadata: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    callback: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +72,24 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider took the message, and perhaps says how far it is already."""
+    """The provider took the message, and perhaps says how far it is already.
+
+    `note` is kept as the message's reason (`simulated`, for one).
+    """
 
     provider_message_id: str | None = None
     status: Status = Status.ACCEPTED
     code: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The provider will never take this message."""
+    """The provider will never take this message. `opted_out`: its recipient wants nothing more on this channel."""
 
     reason: str
     code: str = ""
+    opted_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +103,14 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """The provider is down for now; nothing was accepted. `retry_after` in seconds if it named a time."""
+    """The provider is down for now; nothing was accepted. `retry_after` in seconds if it named a time.
+
+    `probe_first`: nothing more is sent before the provider's own probe (`build_probe`) says that it can be.
+    """
 
     retry_after: float | None = None
     code: str = ""
+    probe_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +143,14 @@ Outcome = Accepted | Refused | Throttled | Unavailable | Unknown | NotSent | Mis
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a provider says about a message it accepted earlier; `status` None if it says nothing we know."""
+    """What a provider says about a message it accepted earlier; `status` None if it says nothing we know.
+
+    `opted_out`: its recipient wants nothing more on this channel.
+    """
 
     status: Status | None
     reason: str = ""
+    opted_out: bool = False
 
 
 STATUS_EVENT = "status"  # the kind of an event that says where a message of ours stands
@@ -143,7 +161,8 @@ class Inbound:
     """A webhook as it arrived, before anything is believed. `received_at` is Unix seconds, our clock.
 
     Header names are in lower case; a header that came several times is one, its values joined with ", ". `body` holds
-    the bytes exactly as they came: signatures are over nothing else.
+    the bytes exactly as they came: signatures are over nothing else. `message_id` is the message of ours whose
+    `Submission.callback` this came to, empty if it came to no such address.
     """
 
     method: str
@@ -152,6 +171,7 @@ class Inbound:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     received_at: float
+    message_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +181,9 @@ class Event:
     `key` is the same whenever the provider says the same thing again, and another for everything else it ever says.
     Of kind `status`, it is about the message that the provider calls `provider_message_id`; `recipient` is whom that
     was for, where the event says so. Every other kind happened to the account, and `data` is what the provider wrote.
-    `at` is Unix seconds, the provider's clock, None where it does not say.
+    `at` is Unix seconds, the provider's clock, None where it does not say. `message_id` is our own id, where the event
+    came to that message's own address. `opted_out` and `opted_in` name who wants nothing more on this channel, or
+    wants to be written to again.
     """
 
     key: str = field(repr=False)
@@ -172,6 +194,9 @@ class Event:
     reason: str = ""
     recipient: str = field(default="", repr=False)
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    message_id: str = ""
+    opted_out: str = field(default="", repr=False)
+    opted_in: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +227,67 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A field of `[accounts.NAME.options]`: its default, which fixes its type, and what it means."""
+    """A field of `[accounts.NAME.options]`: its default, which fixes its type, what it means and what it may be.
+
+    `least` is the smallest number allowed; `pattern` is matched in full and `hint` says it in words.
+    """
 
     default: str | int | float | bool
     meaning: str
+    one_of: tuple[str, ...] = ()
+    least: float | None = None
+    pattern: str | None = None
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An operation under way, as its provider sees it. `id` is the same for every request it makes.
+
+    `step` is empty at first, and later what `Next` named; `memory` is what earlier steps left for later ones, as JSON.
+    """
+
+    id: str
+    arguments: Mapping[str, Any] = field(repr=False)
+    step: str = ""
+    memory: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The operation goes on with `step` in `wait` seconds."""
+
+    step: str
+    memory: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The operation is over; `result` is JSON."""
+
+    result: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something that a provider does besides sending: a question, a change, or work that takes it a while.
+
+    It is made of steps, each one request on the lane of `lane_class`. `build` makes the request of a step; `read` says
+    what its answer means. A step whose answer was lost is asked again only if `repeatable(step)`: questions are, and
+    changes that the provider recognises, because both requests bear a key made of the job's id and the step. `check`
+    raises `InvalidMessage` for arguments that break a rule which `arguments` cannot say. An answer serves the same
+    question for `fresh_for` seconds.
+    """
+
+    meaning: str
+    lane_class: str
+    build: Callable[[Account, Job], Request]
+    read: Callable[[Account, Job, Response], Next | Done | Outcome]
+    arguments: Mapping[str, Rule] = field(default_factory=dict)
+    check: Callable[[Account, Mapping[str, Any]], None] = lambda _account, _arguments: None
+    repeatable: Callable[[str], bool] = lambda _step: True
+    fresh_for: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +301,22 @@ class Provider:
     capabilities: Callable[[Account], Capabilities]
     build_request: Callable[[Account, Submission], Request]
     parse_response: Callable[[Account, Response], Outcome]
+    channel: str = ""  # what kind of address its recipients are: those who opted out are remembered by it
+    # Its base URL by the value of the credential `region`, where there are several.
+    base_urls: Mapping[str, str] = field(default_factory=dict)
     send_class: str = "send"
+    # The credential that names a sender within a key: each has a send lane of its own, paced by the rolling limits of
+    # the send class, while day quotas belong to the key. And how far above its window a pace varies, as a fraction.
+    pace_credential: str | None = None
+    pace_jitter: float = 0.0
     poll_class: str | None = None
     build_poll: Callable[[Account, str], Request] | None = None
     parse_poll: Callable[[Account, Response], Report | Outcome] | None = None
+    # A harmless question that shows whether the account works; `Accepted` if it can send.
+    probe_class: str | None = None
+    build_probe: Callable[[Account], Request] | None = None
+    parse_probe: Callable[[Account, Response], Outcome] | None = None
+    operations: Mapping[str, Operation] = field(default_factory=dict)
     remaining: Callable[[Account, Response], Remaining | None] = lambda _account, _response: None
     # Webhooks: the credential they are signed with; whether one is genuine; and what it says, whatever its bytes are
     # (nothing, where they cannot be read). None: this provider sends none.

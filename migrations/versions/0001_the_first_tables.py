@@ -112,6 +112,63 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_installation")),
     )
     op.create_table(
+        "paceline_job",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("account", NAME, nullable=False),
+        sa.Column("lane", NAME, nullable=False),
+        sa.Column("operation", NAME, nullable=False),
+        sa.Column("arguments", sa.Text(), nullable=False),
+        sa.Column("digest", NAME, nullable=True),
+        sa.Column("idempotency_key", sa.Text(), nullable=True),
+        sa.Column("status", NAME, nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("step", sa.Text(), nullable=False),
+        sa.Column("memory", sa.Text(), nullable=False),
+        sa.Column("result", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("updated_at", sa.Double(), nullable=False),
+        sa.Column("due_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=True),
+        sa.Column("grant_id", ID, nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("lease_until", sa.Double(), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("unresolved", sa.Boolean(), nullable=False),
+        sa.Column("first_sent_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_job")),
+    )
+    with op.batch_alter_table("paceline_job", schema=None) as batch_op:
+        batch_op.create_index("ix_paceline_job_created_at", ["created_at"], unique=False)
+        batch_op.create_index(
+            "ix_paceline_job_digest",
+            ["account", "digest"],
+            unique=False,
+            postgresql_where=sa.text("digest IS NOT NULL"),
+            sqlite_where=sa.text("digest IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_paceline_job_due",
+            ["lane", "due_at"],
+            unique=False,
+            postgresql_where=sa.text("status = 'queued'"),
+            sqlite_where=sa.text("status = 'queued'"),
+        )
+        batch_op.create_index(
+            "ix_paceline_job_lease",
+            ["lease_until"],
+            unique=False,
+            postgresql_where=sa.text("status = 'sending'"),
+            sqlite_where=sa.text("status = 'sending'"),
+        )
+        batch_op.create_index(
+            "uq_paceline_job_idempotency_key",
+            ["idempotency_key"],
+            unique=True,
+            postgresql_where=sa.text("idempotency_key IS NOT NULL"),
+            sqlite_where=sa.text("idempotency_key IS NOT NULL"),
+        )
+
+    op.create_table(
         "paceline_key",
         sa.Column("name", NAME, nullable=False),
         sa.Column("fingerprint", NAME, nullable=False),
@@ -252,6 +309,16 @@ def upgrade() -> None:
         batch_op.create_index("uq_paceline_stream_line", ["via", "priority", "broadcast"], unique=True)
 
     op.create_table(
+        "paceline_suppression",
+        sa.Column("channel", NAME, nullable=False),
+        sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("source", NAME, nullable=False),
+        sa.Column("account", NAME, nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("channel", "recipient", name=op.f("pk_paceline_suppression")),
+    )
+    op.create_table(
         "paceline_webhook",
         sa.Column("id", SERIAL, nullable=False),
         sa.Column("fingerprint", NAME, nullable=False),
@@ -289,6 +356,7 @@ def downgrade() -> None:
         )
 
     op.drop_table("paceline_webhook")
+    op.drop_table("paceline_suppression")
     with op.batch_alter_table("paceline_stream", schema=None) as batch_op:
         batch_op.drop_index("uq_paceline_stream_line")
 
@@ -343,6 +411,30 @@ def downgrade() -> None:
 
     op.drop_table("paceline_lane")
     op.drop_table("paceline_key")
+    with op.batch_alter_table("paceline_job", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_paceline_job_idempotency_key",
+            postgresql_where=sa.text("idempotency_key IS NOT NULL"),
+            sqlite_where=sa.text("idempotency_key IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_job_lease",
+            postgresql_where=sa.text("status = 'sending'"),
+            sqlite_where=sa.text("status = 'sending'"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_job_due",
+            postgresql_where=sa.text("status = 'queued'"),
+            sqlite_where=sa.text("status = 'queued'"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_job_digest",
+            postgresql_where=sa.text("digest IS NOT NULL"),
+            sqlite_where=sa.text("digest IS NOT NULL"),
+        )
+        batch_op.drop_index("ix_paceline_job_created_at")
+
+    op.drop_table("paceline_job")
     op.drop_table("paceline_installation")
     with op.batch_alter_table("paceline_idempotency_key", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_paceline_idempotency_key_created_at"))
