@@ -12,7 +12,7 @@ from typing import Any
 
 from paceline.errors import InvalidMessage
 from paceline.forms import FORMS, decoded, size
-from paceline.messages import Message, check_mapping, check_storable
+from paceline.messages import Email, Message, check_mapping, check_storable
 from paceline.segments import SEGMENTATIONS
 
 
@@ -22,6 +22,7 @@ class Rule:
 
     In a mapping the lengths hold for each key and each value, in a list for each item. `max_bytes` counts a text in
     UTF-8, a data URI decoded, and attachments decoded, together. `form` names what a pattern cannot say: see `FORMS`.
+    A field with a `max_number` is a number: at least `min_number`, and a whole one where `whole` says so.
     """
 
     required: bool = False
@@ -32,6 +33,8 @@ class Rule:
     hint: str = ""
     one_of: tuple[str, ...] = ()
     max_number: float | None = None
+    min_number: float | None = None
+    whole: bool = False
     max_bytes: int | None = None
     form: str = ""
 
@@ -41,10 +44,14 @@ ANY = Rule()
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An operation of an account's provider: a rule for each argument, and how long an answer serves, in seconds."""
+    """An operation of an account's provider: a rule for each argument, and how long an answer serves, in seconds.
+
+    `lane` is where its requests wait; a worker says so when it publishes its accounts.
+    """
 
     arguments: Mapping[str, Rule] = field(default_factory=dict)
     fresh_for: float = 0.0
+    lane: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class Capabilities:
             "segmentation": self.segmentation,
             "max_parts": self.max_parts,
             "calls": {
-                name: {"arguments": _rules_json(call.arguments), "fresh_for": call.fresh_for}
+                name: {"arguments": _rules_json(call.arguments), "fresh_for": call.fresh_for, "lane": call.lane}
                 for name, call in self.calls.items()
             },
         }
@@ -89,7 +96,8 @@ class Capabilities:
             segmentation=data.get("segmentation", ""),
             max_parts=data.get("max_parts"),
             calls={
-                name: Call(_rules(call["arguments"]), call["fresh_for"]) for name, call in data.get("calls", {}).items()
+                name: Call(_rules(call["arguments"]), call["fresh_for"], call.get("lane", ""))
+                for name, call in data.get("calls", {}).items()
             },
         )
 
@@ -109,6 +117,10 @@ def check(
         )
     for item in fields(message):
         _check_field(item.name, getattr(message, item.name), rules.get(item.name), account)
+    if isinstance(message, Email) and not (message.html or message.text) and rules.keys() & {"html", "text"}:
+        raise InvalidMessage("html", "or text is required")
+    if isinstance(message, Email) and rules.keys() & {"html", "text"} and not (message.html or message.text):
+        raise InvalidMessage("html", "or text is required")
     _check_parts(capabilities, message)
     if metadata:
         _check_metadata(metadata, capabilities.metadata)
@@ -118,6 +130,25 @@ def check(
             raise InvalidMessage(f"options.{name}", f"is not an option of account {account}; {allowed}")
         check_storable(f"options.{name}", value)
         _check_field(f"options.{name}", value, capabilities.options[name], account)
+
+
+def check_call(
+    capabilities: Capabilities, account: str, operation: str, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments that were given, None being none; raise `InvalidMessage` for the first that breaks a rule."""
+    call = capabilities.calls.get(operation)
+    if call is None:
+        offered = f"it has {', '.join(sorted(capabilities.calls))}" if capabilities.calls else "it has none"
+        raise InvalidMessage("operation", f"must be one that account {account} has; {offered}")
+    given = {name: value for name, value in arguments.items() if value is not None}
+    for name, value in given.items():
+        if name not in call.arguments:
+            taken = f"it takes {', '.join(call.arguments)}" if call.arguments else "it takes none"
+            raise InvalidMessage(name, f"is not an argument of {operation}; {taken}")
+        check_storable(name, value)
+    for name, rule in call.arguments.items():
+        _check_field(name, given.get(name), rule, account)
+    return given
 
 
 def parts(capabilities: Capabilities, message: Message) -> int:
@@ -162,14 +193,18 @@ def _check_value(name: str, value: object, rule: Rule) -> None:
         if rule.max_bytes is not None:
             _check_attachments(name, value, rule.max_bytes)
     elif rule.max_number is not None:
-        _check_number(name, value, rule.max_number)
+        _check_number(name, value, rule, rule.max_number)
     else:
         _check_text(name, value, rule)
 
 
-def _check_number(name: str, value: object, most: float) -> None:
+def _check_number(name: str, value: object, rule: Rule, most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidMessage(name, "must be a number")
+    if rule.whole and not isinstance(value, int):
+        raise InvalidMessage(name, "must be a whole number")
+    if rule.min_number is not None and value < rule.min_number:
+        raise InvalidMessage(name, f"must be at least {rule.min_number:g}")
     if not value <= most:  # also true of NaN
         raise InvalidMessage(name, f"must be at most {most:g}")
 

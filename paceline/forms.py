@@ -13,18 +13,24 @@ from urllib.parse import urlsplit
 
 _DATA_URI = re.compile(r"data:(?P<type>[a-z0-9.+-]+/[a-z0-9.+-]+);base64,(?P<content>[A-Za-z0-9+/]*={0,2})", re.I)
 # Deliberately simple: one @, something before it, a dot in the domain, and nothing that could begin another header.
-_EMAIL = re.compile(r"[^\s@;,<>\"\\\x00-\x1f\x7f]{1,64}@(?=.{4,255}$)[^\s@;,<>\"\\.]+(\.[^\s@;,<>\"\\.]+)+")
-_LOCAL = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".localdomain")
-_NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}", re.I)
+_NEVER = r"""\s@;,<>"\\\x00-\x1f\x7f"""
+_EMAIL = re.compile(rf"[^{_NEVER}]{{1,64}}@(?=.{{4,255}}$)[^{_NEVER}.]+(\.[^{_NEVER}.]+)+")
+_LOCAL = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".localdomain")
+# A name as DNS has it, underscores included: what it escapes (127%2e0.0.1) or separates otherwise, others may resolve.
+# Its last label begins with a letter, because a name that ends in a number is an address to those who resolve as C does
+# (127.1, 0x7f000001, 2130706433).
+_NAME = re.compile(r"([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?", re.I)
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is assigned to public hosts (RFC 4291, section 2.4)
+_SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")  # leads to the IPv4 address within it, whatever that is (RFC 3056)
 
 
 def public_url(value: str) -> str | None:
     """What is wrong with a URL that somebody else is to fetch: it must be https, and its host a public one."""
-    if not value.isascii() or any(character <= " " or character in '\\"<>^`{|}' for character in value):
+    if not value.isascii() or any(character <= " " or character in '\\"<>^`{|}\x7f' for character in value):
         return "must be a URL without spaces or characters that need escaping"
     try:
         parts = urlsplit(value)
-        host = (parts.hostname or "").rstrip(".")
+        host = (parts.hostname or "").removesuffix(".")
         _ = parts.port
     except ValueError:
         return "must be a URL"
@@ -49,7 +55,7 @@ def email(value: str) -> str | None:
 
 def emails(value: str) -> str | None:
     """What is wrong with e-mail addresses that are joined by semicolons."""
-    return next((rule for each in value.split(";") if (rule := email(each.strip())) is not None), None)
+    return next((rule for each in value.split(";") if (rule := email(each.strip(" "))) is not None), None)
 
 
 FORMS: Mapping[str, Callable[[str], str | None]] = {
@@ -85,14 +91,13 @@ def _is_public(host: str) -> bool:
     try:
         return _public_address(ipaddress.ip_address(host))
     except ValueError:
-        pass
-    # 127.1, 0x7f000001 and 2130706433 are addresses too, to those who resolve them as C does.
-    if _NUMERIC.fullmatch(host):
-        return False
-    name = host.lower()
-    return "." in name and not name.endswith(_LOCAL)
+        return _NAME.fullmatch(host) is not None and len(host) <= 253 and not f".{host.lower()}".endswith(_LOCAL)
 
 
 def _public_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return inner.is_global if inner is not None else address.is_global and not address.is_multicast
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not address.is_multicast
+    if address.ipv4_mapped is not None:
+        return _public_address(address.ipv4_mapped)
+    # What translates to IPv4 on the way (64:ff9b::/96), or once did, lies outside global unicast.
+    return address.is_global and address in _GLOBAL_UNICAST and address not in _SIX_TO_FOUR and not address.scope_id

@@ -1,5 +1,9 @@
-"""Reading what providers wrote: JSON that may be anything, times in ISO 8601, signatures. Nothing here ever raises."""
+"""Reading what providers wrote: JSON that may be anything, times, signatures, what people mean by "STOP".
 
+Nothing here ever raises.
+"""
+
+import email.utils
 import hashlib
 import hmac
 import json
@@ -37,14 +41,44 @@ def instant(value: object) -> float | None:
         return None
 
 
-def signed(secret: str, body: bytes, signature: str) -> bool:
-    """True if the signature is the lower-case hexadecimal HMAC-SHA256 of the bytes; compared in constant time.
+def http_date(value: str) -> float | None:
+    """An HTTP-date as Unix seconds, in GMT even where it does not say so (RFC 9110, section 5.6.7); None if none."""
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+# What people write who want nothing more: the words that the FCC (47 CFR 64.1200(a)(10)) and the CTIA's messaging
+# principles name. "YES" asks for messages by the carriers' rules, but also answers any question: it is not among these.
+OPT_OUT_WORDS = ("STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT", "OPT OUT")
+OPT_IN_WORDS = ("START", "UNSTOP")
+
+
+def opt_out_word(text: str) -> bool:
+    """Whether a person's message is, as a whole, one of the words that mean "write to me no more"."""
+    return _word(text) in OPT_OUT_WORDS
+
+
+def opt_in_word(text: str) -> bool:
+    """Whether a person's message is, as a whole, one of the words that take such a word back."""
+    return _word(text) in OPT_IN_WORDS
+
+
+def _word(text: str) -> str:
+    # "Stop.", "STOP!" and "opt-out" are the same words; a sentence that only contains one is not.
+    return " ".join(text.strip().strip("\"'.!").upper().replace("-", " ").split())
+
+
+def signed(secret: str, body: bytes, signature: str, prefix: str = "") -> bool:
+    """True if the signature is `prefix` and the lower-case hexadecimal HMAC-SHA256 of the bytes, in constant time.
 
     Nothing is signed with an empty secret.
     """
     if not secret:
         return False
-    expected = hmac.digest(secret.encode(), body, hashlib.sha256).hex()
+    expected = prefix + hmac.digest(secret.encode(), body, hashlib.sha256).hex()
     # As bytes: a comparison of text refuses what is not ASCII by raising.
     return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))
 

@@ -4,16 +4,16 @@ Facts come from Aurogy's API reference, version 1.0; the section is named beside
 marked "our choice". Aurogy recognises no repeated request, so a send whose answer is lost stays unknown.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from paceline.capabilities import Capabilities, Rule
 from paceline.messages import Media, Template, Text
 from paceline.status import Status
 from providers.answers import digest, instant, json_object, member, sha256, signed, text
+from providers.aurogy_calls import OPERATIONS
+from providers.aurogy_wire import ID, OPTIONS, WORD, ask_status, code_of, declined, option, request
 from providers.base import (
     STATUS_EVENT,
     Accepted,
@@ -21,17 +21,13 @@ from providers.base import (
     Credential,
     Event,
     Inbound,
-    Misconfigured,
-    Option,
     Outcome,
     Provider,
-    Refused,
     Report,
+    ReportedLimit,
     Request,
     Response,
-    Scope,
     Submission,
-    Throttled,
     Unavailable,
     Unknown,
     retry_after,
@@ -56,14 +52,6 @@ LIMITS = {
     "status": ("300/minute",),
     "conversations": ("60/minute",),
     "profile": ("10/minute",),
-}
-
-OPTIONS = {
-    "paths.template": Option("/messages/template", "path of a template send, which the reference does not print"),
-    "paths.status": Option("/messages/{message_id}", "path of a message's status, which the reference does not print"),
-    "paths.profile": Option("/profile", "path of the business profile, which the reference prints for PUT only"),
-    "metadata.max_len": Option(256, "most characters of a metadata key, and of a value"),
-    "webhook.freshness": Option(0.0, "seconds after which a webhook is refused as too old; 0: never"),
 }
 
 MEDIA_TYPES = ("image/jpeg", "image/png", "video/mp4", "audio/ogg", "application/pdf")
@@ -119,7 +107,7 @@ def capabilities(account: Account) -> Capabilities:
     """What Aurogy carries: text, media and templates, with at most 10 entries of metadata."""
     return Capabilities(
         kinds=KINDS,
-        metadata=Rule(max_items=10, max_length=_option(account, "metadata.max_len")),
+        metadata=Rule(max_items=10, max_length=option(account, "metadata.max_len")),
         options={"reply_to": KINDS["text"]["reply_to"]},
     )
 
@@ -127,7 +115,7 @@ def capabilities(account: Account) -> Capabilities:
 def build_request(account: Account, submission: Submission) -> Request:
     """The POST that sends one message. Metadata and `reply_to` are fields of a text alone."""
     path, fields = _send(account, submission)
-    return _request(account, "POST", path, {name: value for name, value in fields.items() if value})
+    return request(account, "POST", path, {name: value for name, value in fields.items() if value})
 
 
 def parse_response(_account: Account, response: Response) -> Outcome:
@@ -136,21 +124,18 @@ def parse_response(_account: Account, response: Response) -> Outcome:
     A 5xx other than 503 leaves the send unknown: the reference does not say that nothing was accepted.
     """
     if not 200 <= response.status < 300:
-        code = _code(response)
-        return _declined(response, code) or Unknown(code or f"http_{response.status}", code)
+        code = code_of(response)
+        return declined(response, code) or Unknown(code or f"http_{response.status}", code)
     answer = json_object(response.body)
     if not answer:
         # A portal or proxy on the way may say 200 to anything: only the API's own JSON is an acceptance.
         return Unknown("unreadable_answer")
-    return Accepted(
-        text(answer.get("id"), _ID) or None, STATUSES.get(text(answer.get("status"), _WORD), Status.ACCEPTED)
-    )
+    return Accepted(text(answer.get("id"), ID) or None, STATUSES.get(text(answer.get("status"), WORD), Status.ACCEPTED))
 
 
 def build_poll(account: Account, provider_message_id: str) -> Request:
     """The GET that asks for one message's status."""
-    path = str(_option(account, "paths.status"))
-    return _request(account, "GET", path.replace("{message_id}", quote(provider_message_id, safe="")))
+    return ask_status(account, provider_message_id)
 
 
 def parse_poll(_account: Account, response: Response) -> Report | Outcome:
@@ -158,9 +143,9 @@ def parse_poll(_account: Account, response: Response) -> Report | Outcome:
     if response.status == 404:
         return Report(None, "not_found")
     if not 200 <= response.status < 300:
-        code = _code(response)
-        return _declined(response, code) or Unavailable(retry_after(response), code)
-    word = text(json_object(response.body).get("status"), _WORD)
+        code = code_of(response)
+        return declined(response, code) or Unavailable(retry_after(response), code)
+    word = text(json_object(response.body).get("status"), WORD)
     status = STATUSES.get(word)
     if status is None:
         return Report(None, f"unknown_status {word}".strip())
@@ -169,7 +154,23 @@ def parse_poll(_account: Account, response: Response) -> Report | Outcome:
 
 def build_probe(account: Account) -> Request:
     """The GET that shows whether the key works and changes nothing: the business profile, on limit class `profile`."""
-    return _request(account, "GET", str(_option(account, "paths.profile")))
+    return request(account, "GET", str(option(account, "paths.profile")))
+
+
+def parse_probe(_account: Account, response: Response) -> Outcome:
+    """`Accepted` if Aurogy shows the profile. The path is not documented for GET, so 404 and 405 say nothing."""
+    if 200 <= response.status < 300:
+        return Accepted() if json_object(response.body) else Unknown("unreadable_answer")
+    code = code_of(response)
+    if response.status in (404, 405):
+        return Unknown(f"http_{response.status}: check options.paths.profile", code)
+    return declined(response, code) or Unavailable(retry_after(response), code)
+
+
+def reported_limit(_account: Account, response: Response) -> ReportedLimit | None:
+    """What X-RateLimit-Limit says. The reference names the minute as the window of every limit ("Rate limits")."""
+    value = response.headers.get("x-ratelimit-limit", "")
+    return ReportedLimit(int(value), 60.0) if re.fullmatch("[0-9]{1,9}", value, re.ASCII) else None
 
 
 def verify(account: Account, inbound: Inbound) -> bool:
@@ -181,7 +182,7 @@ def verify(account: Account, inbound: Inbound) -> bool:
     secret = account.credentials.get("webhook_secret", "")
     if not signed(secret, inbound.body, inbound.headers.get("x-aurogy-signature", "")):
         return False
-    freshness = float(_option(account, "webhook.freshness"))
+    freshness = float(option(account, "webhook.freshness"))
     at = instant(json_object(inbound.body).get("timestamp")) if freshness else None
     return not freshness or (at is not None and abs(inbound.received_at - at) <= freshness)
 
@@ -195,13 +196,13 @@ def parse_event(_account: Account, inbound: Inbound) -> Sequence[Event]:
     """
     envelope = json_object(inbound.body)
     name, data = text(envelope.get("event"), _EVENT), member(envelope, "data")
-    message, when = text(data.get("message_id"), _ID), data.get("timestamp")
+    message, when = text(data.get("message_id"), ID), data.get("timestamp")
     at = instant(when) or instant(envelope.get("timestamp"))
     key = digest(name, message, when) if message and isinstance(when, str) else sha256(inbound.body)
     kind, status = name.replace(".", "_"), REPORTS.get(name)
     if status is not None and message:
-        reason = text(member(data, "error").get("code"), _WORD) or "not_delivered" if status is Status.FAILED else ""
-        return [Event(key, STATUS_EVENT, at, message, status, reason, text(data.get("to"), _ID))]
+        reason = text(member(data, "error").get("code"), WORD) or "not_delivered" if status is Status.FAILED else ""
+        return [Event(key, STATUS_EVENT, at, message, status, reason, text(data.get("to"), ID))]
     if status is not None or kind in ("", STATUS_EVENT):
         return []
     return [Event(key, kind, at, data=data)]
@@ -226,7 +227,7 @@ def _send(account: Account, submission: Submission) -> tuple[str, dict[str, Any]
                 "filename": message.filename,
             }
         case Template():
-            return str(_option(account, "paths.template")), {
+            return str(option(account, "paths.template")), {
                 "to": message.to,
                 "template": message.template,
                 "language": message.language,
@@ -235,47 +236,7 @@ def _send(account: Account, submission: Submission) -> tuple[str, dict[str, Any]
     raise TypeError(f"Aurogy carries no {message.kind} message; check it against the account's capabilities first")
 
 
-def _request(account: Account, method: str, path: str, fields: Mapping[str, Any] | None = None) -> Request:
-    url = f"{account.base_url.rstrip('/')}/{path.lstrip('/')}"
-    headers = {"Authorization": f"Bearer {account.credentials['api_key']}", "Accept": "application/json"}
-    if fields is None:
-        return Request(method, url, headers)
-    body = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-    return Request(method, url, {**headers, "Content-Type": "application/json"}, body)
-
-
-def _declined(response: Response, code: str) -> Outcome | None:
-    # "Errors". The HTTP status decides, not the copy of it in the body; 402 and 3xx are not in the table (our choice).
-    reason = code or f"http_{response.status}"
-    match response.status:
-        case 401 | 402:
-            return Misconfigured(f"{reason}: check api_key and its standing at Aurogy", code, Scope.KEY)
-        case 403:
-            return Misconfigured(f"{reason}: give api_key the permission at Aurogy", code, Scope.LANE)
-        case 429:
-            return Throttled(retry_after(response), code)
-        case 503:
-            return Unavailable(retry_after(response), code)
-        case status if 300 <= status < 400:
-            return Misconfigured(f"{reason}: a redirect, so check base_url", code, Scope.LANE)
-        case status if 400 <= status < 500:
-            return Refused(reason, code)
-    return None
-
-
-def _option(account: Account, name: str) -> Any:
-    return account.options.get(name, OPTIONS[name].default)
-
-
-# Ids begin with a letter or digit, so that none of them climbs out of the poll's path. Words hold no digits, so that
-# none of them can be a recipient: they are stored as reasons, and Aurogy's own sentences are not.
-_ID = re.compile(r"[A-Za-z0-9][!-~]{0,254}")
-_WORD = re.compile(r"[a-z][a-z_]{0,63}")
 _EVENT = re.compile(r"[a-z][a-z_.]{0,63}")
-
-
-def _code(response: Response) -> str:
-    return text(member(json_object(response.body), "error").get("code"), _WORD)
 
 
 PROVIDER = Provider(
@@ -290,9 +251,14 @@ PROVIDER = Provider(
     poll_class="status",
     build_poll=build_poll,
     parse_poll=parse_poll,
+    probe_class="profile",
+    build_probe=build_probe,
+    parse_probe=parse_probe,
+    reported_limit=reported_limit,
     webhook_credential="webhook_secret",
     verify=verify,
     parse_event=parse_event,
+    operations=OPERATIONS,
     options=OPTIONS,
     connect_timeout=5.0,
     timeout=35.0,

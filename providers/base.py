@@ -209,6 +209,17 @@ class Remaining:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportedLimit:
+    """The limit that a provider's headers name, of the class of endpoint that answered.
+
+    `window` in seconds, None where neither the header nor the documentation says it.
+    """
+
+    count: int
+    window: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """A configuration field that identifies an account at its provider.
 
@@ -318,11 +329,17 @@ class Provider:
     parse_probe: Callable[[Account, Response], Outcome] | None = None
     operations: Mapping[str, Operation] = field(default_factory=dict)
     remaining: Callable[[Account, Response], Remaining | None] = lambda _account, _response: None
+    reported_limit: Callable[[Account, Response], ReportedLimit | None] = lambda _account, _response: None
     # Webhooks: the credential they are signed with; whether one is genuine; and what it says, whatever its bytes are
     # (nothing, where they cannot be read). None: this provider sends none.
     webhook_credential: str | None = None
     verify: Callable[[Account, Inbound], bool] | None = None
     parse_event: Callable[[Account, Inbound], Sequence[Event]] | None = None
+    # Where a signature covers no body: what a genuine webhook bears once, and never with another body.
+    nonce: Callable[[Account, Inbound], str] | None = None
+    answers_get: bool = False  # it asks for the webhooks' address with GET or HEAD, and wants to hear 200
+    # Seconds in which word of an unknown send may still come, before it is sent again with on_unknown = "retry".
+    unknown_grace: float = 0.0
     options: Mapping[str, Option] = field(default_factory=dict)
     connect_timeout: float = 5.0
     timeout: float = 35.0
@@ -346,6 +363,11 @@ def retry_after(response: Response) -> float | None:
         return None
     now = _http_date(response.headers.get("date", ""))
     return min(max(0.0, until - (response.received_at if now is None else now)), LONGEST_WAIT)
+
+
+def answered_at(response: Response) -> float | None:
+    """When the provider answered by its own clock, to the second: the Date header, in Unix seconds; None without."""
+    return _http_date(response.headers.get("date", ""))
 
 
 def _http_date(value: str) -> float | None:

@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from paceline.errors import ConfigurationError
-from providers import aurogy
+from providers import augnet, aulm, aurogy, aurorasendcloud_email, aurorasendcloud_sms, politicalcomms
 from providers.base import Provider
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {
         "aurogy": aurogy.PROVIDER,
+        "augnet": augnet.PROVIDER,
+        "aurorasendcloud-email": aurorasendcloud_email.PROVIDER,
+        "aurorasendcloud-sms": aurorasendcloud_sms.PROVIDER,
+        "politicalcomms": politicalcomms.PROVIDER,
+        "aulm": aulm.PROVIDER,
     }
 )
 

@@ -21,6 +21,7 @@ class Call:
     at: float
     monotonic: float
     secure: bool = False  # it came over TLS
+    address: str = ""  # of the caller, where the connection tells
 
     @cached_property
     def data(self) -> object:

@@ -67,7 +67,8 @@ async def summary_of(provider: Provider) -> dict[str, Any]:
     """All counts of a provider; the ledger's are made beside the event loop, so that arrivals are not held up."""
     with memory.undisturbed():
         counts = await asyncio.to_thread(summarize, provider.ledger.rows(), dict(provider.limits()))
-    return counts | {"messages": dict(provider.statuses()), "webhooks": provider.webhooks.summary()}
+    told = {"messages": dict(provider.statuses()), "webhooks": provider.webhooks.summary()}
+    return counts | told | ({"bill": bill} if (bill := provider.bill()) else {})
 
 
 def change_settings(provider: Provider, patch: object) -> dict[str, Any]:

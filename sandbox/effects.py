@@ -105,7 +105,7 @@ def _status(fault: Status, answer: Answer, refusal: Refusal, now: float) -> Answ
     if fault.body is not None:
         body = fault.body.encode() if isinstance(fault.body, str) else json_body(fault.body)
         content_type = fault.content_type
-    headers = _dates(fault, now) | fault.headers
+    headers = own.headers | _dates(fault, now) | fault.headers
     return replace(answer, status=fault.status, headers=headers, body=body, content_type=content_type)
 
 

@@ -57,6 +57,7 @@ def _call(request: web.BaseRequest, path: str, body: bytes, clock: Clock) -> Cal
         at=at + clock.offset,
         monotonic=monotonic + clock.offset,
         secure=request.secure,
+        address=request.remote or "",
     )
 
 

@@ -66,6 +66,10 @@ class Provider(ABC):
     def statuses(self) -> Mapping[str, int]:
         """How many messages stand at each of the provider's statuses."""
 
+    def bill(self) -> dict[str, Any]:
+        """What was billed, by whom, where the provider keeps such a count."""
+        return {}
+
     @abstractmethod
     def inject(self, data: object) -> dict[str, Any]:
         """Has an inbound event happen, and returns the webhook's body.

@@ -3,9 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from sandbox.augnet import Augnet, AugnetSettings
+from sandbox.aulm import Aulm, AulmSettings
 from sandbox.aurogy import Aurogy, AurogySettings
+from sandbox.aurorasendcloud import AuroraSendCloud, AuroraSendCloudSettings
 from sandbox.clock import Clock
 from sandbox.ledger import Ledger
+from sandbox.politicalcomms import PoliticalComms, PoliticalCommsSettings
 from sandbox.provider import Provider, ProviderSettings
 
 
@@ -17,7 +21,13 @@ class Entry:
     make: Callable[..., Provider]
 
 
-PROVIDERS: Mapping[str, Entry] = {Aurogy.name: Entry(AurogySettings, Aurogy)}
+PROVIDERS: Mapping[str, Entry] = {
+    Aurogy.name: Entry(AurogySettings, Aurogy),
+    Augnet.name: Entry(AugnetSettings, Augnet),
+    AuroraSendCloud.name: Entry(AuroraSendCloudSettings, AuroraSendCloud),
+    PoliticalComms.name: Entry(PoliticalCommsSettings, PoliticalComms),
+    Aulm.name: Entry(AulmSettings, Aulm),
+}
 
 
 def make_provider(name: str, settings: ProviderSettings, ledger: Ledger, clock: Clock, seed: int) -> Provider:

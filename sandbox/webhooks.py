@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import aiohttp
 from pydantic import Field
@@ -65,7 +65,24 @@ class _Sending:
     attempt: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the receiver said: the HTTP status, or the name of what went wrong, and its Retry-After as written."""
+
+    answer: int | str
+    retry_after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a reply means for its event; `wait` is in seconds, until the next attempt of one that is retried."""
+
+    outcome: Literal["acknowledged", "retried", "dropped"]
+    wait: float = 0.0
+
+
 Signer = Callable[[Event, str, int], dict[str, str]]  # (event, secret, attempt) → all headers of the request
+Judge = Callable[[int, Reply], Verdict]  # (attempt, reply) → what becomes of the event
 
 
 class WebhookSender:
@@ -73,6 +90,7 @@ class WebhookSender:
 
     def __init__(self, settings: WebhookSettings, sign: Signer, faults: FaultBoard, clock: Clock) -> None:
         self.settings = settings
+        self.judge: Judge = self.by_ladder  # a provider whose answers mean something else puts its own here
         self._sign = sign
         self._faults = faults
         self._clock = clock
@@ -132,6 +150,15 @@ class WebhookSender:
                 self._held.setdefault(event.message_id, []).append(event)
                 self._release.add(self._clock.now() + hold, event)
 
+    def by_ladder(self, attempt: int, reply: Reply) -> Verdict:
+        """A 2xx acknowledges (or the statuses that the settings name); all else is retried while there are rungs."""
+        settings, answer = self.settings, reply.answer
+        if answer in settings.ack_statuses or (not settings.ack_statuses and isinstance(answer, int) and answer < 300):
+            return Verdict("acknowledged")
+        if attempt > len(settings.retry_delays):
+            return Verdict("dropped")
+        return Verdict("retried", settings.retry_delays[attempt - 1])
+
     def summary(self) -> dict[str, int]:
         """Events, attempts by outcome, and what is still waiting."""
         waiting = len(self._ready) + len(self._later) + sum(map(len, self._held.values()))
@@ -165,22 +192,14 @@ class WebhookSender:
         forged = self._faults.webhook((WebhookSignature,), event.name, event.recipient) is not None
         secret = settings.secret + "_forged" if forged else settings.secret
         headers = self._sign(event, secret, sending.attempt)
-        answer = await _post(session, url, event.body, headers, aiohttp.ClientTimeout(total=settings.timeout))
-        outcome = self._judge(sending, answer)
+        reply = await _post(session, url, event.body, headers, aiohttp.ClientTimeout(total=settings.timeout))
+        verdict = self.judge(sending.attempt, reply)
+        now, outcome = self._clock.now(), verdict.outcome
+        if outcome == "retried":
+            self._later.add(now + verdict.wait, _Sending(event, sending.attempt + 1))
         self.counts[outcome] += 1
-        now = self._clock.now()
-        self.attempts.append(Attempt(now, event.name, event.message_id, sending.attempt, answer, outcome, forged))
+        self.attempts.append(Attempt(now, event.name, event.message_id, sending.attempt, reply.answer, outcome, forged))
         self._let_go_of_siblings(event)
-
-    def _judge(self, sending: _Sending, answer: int | str) -> str:
-        settings = self.settings
-        if answer in settings.ack_statuses or (not settings.ack_statuses and isinstance(answer, int) and answer < 300):
-            return "acknowledged"
-        if sending.attempt > len(settings.retry_delays):
-            return "dropped"
-        again = self._clock.now() + settings.retry_delays[sending.attempt - 1]
-        self._later.add(again, _Sending(sending.event, sending.attempt + 1))
-        return "retried"
 
     def _let_go_of_siblings(self, sent: Event) -> None:
         for event in tuple(self._held.get(sent.message_id, ())):
@@ -198,10 +217,10 @@ class WebhookSender:
 
 async def _post(
     session: aiohttp.ClientSession, url: str, body: bytes, headers: dict[str, str], limit: aiohttp.ClientTimeout
-) -> int | str:
+) -> Reply:
     try:
         async with session.post(url, data=body, headers=headers, timeout=limit, allow_redirects=False) as response:
             await response.read()
-            return response.status
+            return Reply(response.status, response.headers.get("Retry-After", ""))
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        return type(error).__name__
+        return Reply(type(error).__name__)

@@ -1,0 +1,91 @@
+"""How `PoliticalComms` asks for an operation, and what its arguments look like on the way."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any, Protocol
+
+from paceline import politicalcomms_rules as rules
+from paceline.errors import InvalidMessage
+
+Data = dict[str, Any]
+Rows = list[dict[str, Any]]
+
+
+class Call(Protocol):
+    """Carries an operation out and returns what it ended with."""
+
+    def __call__(self, operation: str, /, **arguments: Any) -> Any: ...
+
+
+class Start(Protocol):
+    """Begins an operation and returns the id of its job."""
+
+    def __call__(self, operation: str, /, **arguments: Any) -> str: ...
+
+
+def today() -> date:
+    """The date in UTC, by which the age of a report is judged."""
+    return datetime.now(UTC).date()
+
+
+class Operations:
+    """Carries operations out by the two callables it is given.
+
+    The other four are what the account's options of that meaning say, where they are not the defaults: the longest
+    report and its greatest age in days (`dates.…`; generation 2 of the API allows 180), and the longest text and name
+    of a project in characters (`limits.…`).
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        start: Start,
+        *,
+        max_range_days: int = 31,
+        max_age_days: int = 90,
+        longest_text: int = rules.LONGEST_TEXT,
+        longest_name: int = rules.LONGEST_NAME,
+    ) -> None:
+        self._carry_out = call
+        self._begin = start
+        self._max_range_days = max_range_days
+        self._max_age_days = max_age_days
+        self._lengths = {"longest_text": longest_text, "longest_name": longest_name}
+
+    def _period(self, start: date, end: date) -> dict[str, str]:
+        first, last, now = start.isoformat(), end.isoformat(), today().isoformat()
+        rules.check_period(first, last, max_days=self._max_range_days, max_age=self._max_age_days, today=now)
+        return {"start_date": first, "end_date": last, "today": now}
+
+    def _rows(self, operation: str, **arguments: Any) -> Rows:
+        return [dict(row) for row in self._carry_out(operation, **_given(arguments))]
+
+    def _data(self, operation: str, **arguments: Any) -> Data:
+        return dict(self._carry_out(operation, **_given(arguments)))
+
+    def _start(self, operation: str, **arguments: Any) -> str:
+        return self._begin(operation, **_given(arguments))
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def schedule(scheduled_at: datetime, timezone: str, bypass: bool) -> dict[str, Any]:
+    """The arguments of a schedule; raises `InvalidMessage`."""
+    at = aware("scheduled_at", scheduled_at)
+    rules.check_schedule(at, timezone)
+    return {"scheduled_at": at, "scheduled_timezone": timezone, "daily_cap_bypass": bypass}
+
+
+def aware(name: str, at: datetime) -> str:
+    """A time in ISO 8601 with its offset; raises `InvalidMessage` where it has none."""
+    if at.tzinfo is None:
+        raise InvalidMessage(name, "must be an aware datetime")
+    return at.isoformat(timespec="seconds")
+
+
+def within(name: str, value: int, least: int, most: int) -> None:
+    """Raise `InvalidMessage` unless the number is within bounds."""
+    if not least <= value <= most:
+        raise InvalidMessage(name, f"must be from {least} to {most}")
