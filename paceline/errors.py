@@ -32,6 +32,42 @@ class MessageNotFound(PacelineError):
     """No message has this id or idempotency key."""
 
 
+class JobNotFound(PacelineError):
+    """No job has this id."""
+
+
+class BroadcastNotFound(PacelineError):
+    """No broadcast has this name or id."""
+
+
+class CallFailed(PacelineError):
+    """The provider would not, or nobody can say whether it did. `job` is the job's id, `status` how it ended.
+
+    The reason is the provider's code for it, or ours; never its own sentence.
+    """
+
+    def __init__(self, job: str, operation: str, status: str, reason: str | None) -> None:
+        super().__init__(f"{operation} ended {status}: {reason or 'no reason was given'}")
+        self.job = job
+        self.operation = operation
+        self.status = status
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["CallFailed"], tuple[str, str, str, str | None]]:
+        return type(self), (self.job, self.operation, self.status, self.reason)
+
+
+class CallTimeout(PacelineError):
+    """No answer came in time. `job` is the job's id: what had begun goes on, what had not is not begun any more."""
+
+    def __init__(self, job: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.job = job
+
+    def __reduce__(self) -> tuple[type["CallTimeout"], tuple[str, str]]:
+        return type(self), (self.job, str(self))
+
+
 class ConfigurationError(PacelineError):
     """The configuration cannot be used; `problems` holds one sentence for each mistake found."""
 

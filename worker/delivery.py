@@ -1,8 +1,10 @@
 """One message's way over the wire: from a claimed row to a guarded request, and from its answer to what is recorded."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from paceline.errors import PacelineError
 from paceline.messages import from_json
@@ -16,18 +18,26 @@ from providers.base import (
     Report,
     Request,
     Response,
+    Scope,
     Submission,
     Throttled,
     Unavailable,
     Unknown,
 )
+from worker.callbacks import NONE, Callbacks
 from worker.retry import Closure, Decision, Standing, decide, next_poll
 from worker.topology import Lane, Sender, Work
 from worker.transport import Answer, Exchange, Guard
-from worker.work import Claimed, PollResult, Result
+from worker.work import Claimed, PollResult, Record, Result
 
 LONGEST_TEXT = 200  # characters of a code, a reason or a request id that are kept
 LONGEST_ID = 1000  # of a provider's id for a message: a part of one would match nothing
+QUOTED = "its code quotes the message"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/=+-]{0,199}")
+_RECIPIENT = re.compile(r'"to": ?"\+?([^"]+)"')  # of a message's row, which is not read as JSON again for it
+
+Found = TypeVar("Found")
 
 OUTCOMES = {
     Accepted: "accepted",
@@ -55,21 +65,23 @@ class Delivery:
 class Verdict:
     """What an answer means: the row to write, what closes, and whether the lane has shown that it works."""
 
-    record: Result | PollResult
+    record: Record
     closure: Closure | None = None
     worked: bool = False
     outcome: str = ""
 
 
-def build(delivery: Delivery) -> Request:
+def build(delivery: Delivery, callbacks: Callbacks = NONE) -> Request:
     """The request for a message, or a question about one. Raises whatever a poisoned row makes the provider raise."""
     provider, account = delivery.sender.provider, delivery.sender.account
-    if delivery.lane.work is Work.POLL:
+    if delivery.message.work is Work.POLL:
         assert provider.build_poll is not None
         return provider.build_poll(account, delivery.message.provider_message_id or "")
     payload = json.loads(delivery.message.payload)
     metadata, options = payload.pop("metadata", {}), payload.pop("options", {})
-    return provider.build_request(account, Submission(delivery.message.id, from_json(payload), metadata, options))
+    message_id = delivery.message.id
+    callback = callbacks.url(account.name, message_id)
+    return provider.build_request(account, Submission(message_id, from_json(payload), metadata, options, callback))
 
 
 def exchange(delivery: Delivery, request: Request, guard: Guard) -> Exchange:
@@ -85,7 +97,7 @@ def read(answer: Answer, *, recovered: bool, refusals: Callable[[float | None], 
     had, counting one of a request that left at the given instant.
     """
     delivery: Delivery = answer.exchange.token
-    if delivery.lane.work is Work.POLL:
+    if delivery.message.work is Work.POLL:
         return _read_poll(delivery, answer, refusals)
     if not answer.sent and answer.exchange.guard.withheld is not None:
         return Verdict(put_back(delivery, answer.exchange.guard.withheld, granted=True))
@@ -96,7 +108,7 @@ def read(answer: Answer, *, recovered: bool, refusals: Callable[[float | None], 
 def put_back(delivery: Delivery, reason: str | None, *, granted: bool) -> Result | PollResult:
     """The record of a message or question that was claimed and did not leave: put back, and nothing counts."""
     message = delivery.message
-    if delivery.lane.work is Work.POLL:
+    if delivery.message.work is Work.POLL:
         return PollResult(message.id, delivery.grant_id, message.polls, poll_in=0.0, granted=granted, counted=False)
     return Result(
         id=message.id,
@@ -119,10 +131,10 @@ def settled(delivery: Delivery, status: Status, reason: str, *, granted: bool) -
     return Result(**{**{name: getattr(record, name) for name in record.__slots__}, "status": str(status)})
 
 
-def given_up(delivery: Delivery) -> PollResult:
+def given_up(delivery: Delivery, *, granted: bool = False) -> PollResult:
     """The record of an accepted message about which nothing more was heard in time: final, and not a failure."""
     message = delivery.message
-    return PollResult(message.id, delivery.grant_id, message.polls, reason="no_report", granted=False)
+    return PollResult(message.id, delivery.grant_id, message.polls, reason="no_report", granted=granted)
 
 
 def _outcome(answer: Answer) -> Outcome:
@@ -132,9 +144,10 @@ def _outcome(answer: Answer) -> Outcome:
     if answer.response is None:
         return Unknown("no answer", answer.error)
     try:
-        return delivery.sender.provider.parse_response(delivery.sender.account, answer.response)
+        outcome = delivery.sender.provider.parse_response(delivery.sender.account, answer.response)
     except Exception as bug:  # one answer that cannot be read must not stop the others
         return Unknown(f"unreadable answer ({type(bug).__name__})")
+    return unquoting(outcome, delivery.message.payload)
 
 
 def _verdict(
@@ -166,11 +179,14 @@ def _verdict(
         outcome=OUTCOMES[type(outcome)],
         http_status=answer.response.status if answer.response else None,
         code=fit(getattr(outcome, "code", "")) or "",
-        request_id=_request_id(answer.response),
+        request_id=_request_id(answer.response, message.payload),
         duration_ms=round(answer.duration * 1000, 1),
         sent_at=passed_at,
+        opted_out=_channel(delivery) if isinstance(outcome, Refused) and outcome.opted_out else None,
     )
-    return Verdict(record, _told(decision.closure), isinstance(outcome, Accepted | Refused), OUTCOMES[type(outcome)])
+    # What is refused for this message's own sake shows that others can go.
+    worked = isinstance(outcome, Accepted | Refused) or getattr(outcome, "scope", None) is Scope.MESSAGE
+    return Verdict(record, told(decision.closure), worked, OUTCOMES[type(outcome)])
 
 
 def _read_poll(delivery: Delivery, answer: Answer, refusals: Callable[[float | None], int]) -> Verdict:
@@ -192,21 +208,62 @@ def _read_poll(delivery: Delivery, answer: Answer, refusals: Callable[[float | N
         poll_in = None if over else next_poll(delivery.sender, message.polls + 1)
         status = None if found.status is None else str(found.status)
         record = PollResult(
-            message.id, delivery.grant_id, message.polls, status, fit(found.reason) or None, poll_in, sent_at=passed_at
+            message.id,
+            delivery.grant_id,
+            message.polls,
+            status,
+            fit(found.reason) or None,
+            poll_in,
+            sent_at=passed_at,
+            account=delivery.sender.name,
+            opted_out=_channel(delivery) if found.opted_out else None,
         )
         return Verdict(record, worked=True, outcome="reported")
     standing = Standing(refusals=refusals(passed_at))
     decision: Decision = decide(found, delivery.sender, standing)
     wait = next_poll(delivery.sender, max(1, message.polls))
     record = PollResult(message.id, delivery.grant_id, message.polls, poll_in=wait, sent_at=passed_at, counted=False)
-    return Verdict(record, _told(decision.closure), outcome=OUTCOMES[type(found)])
+    return Verdict(record, told(decision.closure), outcome=OUTCOMES[type(found)])
 
 
-def _request_id(response: Response | None) -> str | None:
-    return fit(response.headers.get("x-request-id")) if response else None
+def _channel(delivery: Delivery) -> str | None:
+    return delivery.sender.capabilities.channel or None
 
 
-def _told(closure: Closure | None) -> Closure | None:
+def unquoting(outcome: Found, payload: str) -> Found:
+    """The outcome without a code that repeats what the message says, or whom it is for: codes are logged.
+
+    Providers' codes are words, so this is one who puts a word of the message where the code belongs.
+    """
+    code = getattr(outcome, "code", "")
+    if not code or code not in _values(json.loads(payload)):
+        return outcome
+    words = {"reason": QUOTED} if hasattr(outcome, "reason") else {}
+    quoting: Any = outcome
+    changed: Found = replace(quoting, code="", **words)
+    return changed
+
+
+def _values(held: object) -> Iterator[str]:
+    """Every text that stands in this JSON, at any depth; names aside."""
+    if isinstance(held, str):
+        yield held
+    elif isinstance(held, dict | list):
+        for item in held.values() if isinstance(held, dict) else held:
+            yield from _values(item)
+
+
+def _request_id(response: Response | None, payload: str) -> str | None:
+    """The provider's name for the request, if that is what its header holds: it is logged, and shown to operators."""
+    said = response.headers.get("x-request-id", "") if response else ""
+    if not said or not _REQUEST_ID.fullmatch(said) or said in payload:
+        return None
+    recipient = _RECIPIENT.search(payload)
+    return None if recipient is not None and recipient[1] in said else said
+
+
+def told(closure: Closure | None) -> Closure | None:
+    """The closure with a reason that is fit for any column."""
     return None if closure is None else replace(closure, reason=fit(closure.reason) or "closed")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from paceline.status import Priority
-from worker.topology import Lane
+from worker.topology import Lane, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message under claim (or, on a status lane, one to ask about). Its content is in no repr."""
+    """A message under claim, one to ask about, or a job whose next step is under claim. Its content is in no repr.
+
+    Of a job, `payload` holds the arguments, and `via` is its account.
+    """
 
     id: str
     attempt: int
@@ -35,6 +38,11 @@ class Claimed:
     provider_message_id: str | None = field(default=None, repr=False)
     polls: int = 0
     accepted_age: float = 0.0
+    suppressed: bool = False  # its recipient has opted out
+    work: Work = Work.SEND
+    operation: str = ""
+    step: str = ""
+    memory: str = field(default="{}", repr=False)
 
     @property
     def high(self) -> bool:
@@ -85,6 +93,7 @@ class Result:
     request_id: str | None = None
     duration_ms: float = 0.0
     sent_at: float | None = None  # monotonic
+    opted_out: str | None = None  # the channel on which its recipient wants nothing more
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,40 @@ class PollResult:
     granted: bool = True
     counted: bool = True  # False: the question is to be asked again, as if it had not been asked
     sent_at: float | None = None  # monotonic
+    account: str = ""
+    opted_out: str | None = None  # the channel on which its recipient wants nothing more
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What became of the step `step` of a job under claim. Durations in seconds, from the moment of writing on.
+
+    `made` is False where no request was: the step is put back, or the job ended before it. With `next_step` the job
+    goes on there, and what was counted of this step is forgotten. `memory` and `result` are JSON, None if there is
+    nothing new. `event` is the data of the event to write, if there is one.
+    """
+
+    id: str
+    grant_id: str
+    attempt: int
+    step: str
+    status: str
+    lane: str
+    account: str
+    reason: str | None = None
+    made: bool = True
+    granted: bool = True
+    due_in: float | None = None
+    counts: bool = False
+    unresolved: bool = False
+    next_step: str | None = None
+    memory: str | None = field(default=None, repr=False)
+    result: str | None = field(default=None, repr=False)
+    event: str | None = None
+    sent_at: float | None = None  # monotonic
+
+
+Record = Result | PollResult | JobResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +157,10 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class LaneNews:
-    """What a lane or its key learned: a closure, or that it works again."""
+    """What a lane or its key learned: a closure, or that it works again.
+
+    `unready`: it waits until its provider, asked again and again, says that it can send.
+    """
 
     lane: str
     key: str | None = None  # set: the closure is the key's
@@ -122,6 +168,7 @@ class LaneNews:
     seconds: float | None = None
     refusals: int = 0
     succeeded: bool = False
+    unready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +179,7 @@ class Batch:
     polls: Sequence[PollResult] = ()
     granted: Sequence[Granted] = ()
     news: Sequence[LaneNews] = ()
+    jobs: Sequence[JobResult] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.results or self.polls or self.granted or self.news)
+        return bool(self.results or self.polls or self.granted or self.news or self.jobs)
