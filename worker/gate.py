@@ -4,6 +4,7 @@ Redis holds the state that all processes share; the gate knows a closing at once
 """
 
 import math
+from dataclasses import replace
 
 import structlog
 from redis.exceptions import RedisError
@@ -13,7 +14,7 @@ from providers.base import Remaining
 from worker.ledger import Ledger, SeedRefused
 from worker.limits import Grant, Limiter, Unseeded
 from worker.memory import Budget, LaneMemory, Recovery
-from worker.retry import Closure, Reach
+from worker.retry import Closure, Reach, backoff
 from worker.topology import Lane, Topology
 from worker.work import Claim, LaneNews
 
@@ -107,8 +108,16 @@ class Gate:
 
     def shut(self, closure: Closure, sent_at: float | None) -> LaneNews:
         """Close at once, here and for everybody; what the database must hear of it."""
-        whole_key = closure.reach is Reach.KEY
+        whole_key = closure.reach is not Reach.LANE
         refusals = self._memory.refusals_for(sent_at) if closure.probe else 0
+        # Whether its provider is ready is in the database alone, which every claim asks.
+        if closure.seconds is not None or not closure.unready:
+            self._tell(closure, sent_at, whole_key=whole_key)
+        self._memory.close(closure.seconds, refusals)
+        key = self.lane.key if whole_key else None
+        return LaneNews(self.lane.name, key, closure.reason, closure.seconds, refusals, unready=closure.unready)
+
+    def _tell(self, closure: Closure, sent_at: float | None, *, whole_key: bool) -> None:
         try:
             self._limiter.close(
                 self.lane.limits,
@@ -124,9 +133,6 @@ class Gate:
         except RedisError:
             # With Redis away nothing is granted, and the database will hold the closing when it returns.
             log.warning("limiter_away", lane=self.lane.name, error="close")
-        self._memory.close(closure.seconds, refusals)
-        key = self.lane.key if whole_key else None
-        return LaneNews(self.lane.name, key, closure.reason, closure.seconds, refusals)
 
     def follow(self, closure: Closure) -> None:
         """Close here because the whole key did."""
@@ -164,6 +170,11 @@ class Gate:
                     log.warning("limiter_away", lane=self.lane.name, error="cap")
 
 
+def _asked(lane: Lane) -> bool:
+    """True if it is a lane of sends whose provider can be asked whether it can send."""
+    return any(sender.provider.build_probe is not None for sender in lane.senders.values())
+
+
 class Gates:
     """The gates of one process, by lane."""
 
@@ -178,11 +189,25 @@ class Gates:
         """The lane's gate."""
         return self._gates[lane.name]
 
-    def shut(self, lane: Lane, closure: Closure, sent_at: float | None) -> LaneNews:
-        """Close a lane, or all lanes of its key."""
-        news = self._gates[lane.name].shut(closure, sent_at)
-        if closure.reach is Reach.KEY:
-            for gate in self._gates.values():
-                if gate.lane.key == lane.key and gate.lane is not lane:
-                    gate.follow(closure)
+    def shut(self, lane: Lane, closure: Closure, sent_at: float | None) -> list[LaneNews]:
+        """Close a lane, all lanes of its key, or all keys of its provider."""
+        if closure.unready and not _asked(lane):
+            # That nothing can be sent is no reason to ask nothing, least of all whether it can again.
+            seconds = backoff(self._gates[lane.name].refusals(sent_at)) if closure.seconds is None else closure.seconds
+            closure = replace(closure, seconds=seconds, unready=False, probe=closure.seconds is None)
+        news = [self._gates[lane.name].shut(closure, sent_at)]
+        if closure.reach is Reach.LANE:
+            return news
+        told = {lane.key}
+        for gate in self._gates.values():
+            if gate.lane is lane or not self._reached(gate.lane, lane, closure.reach):
+                continue
+            if gate.lane.key in told:
+                gate.follow(closure)
+            else:
+                told.add(gate.lane.key)
+                news.append(gate.shut(closure, None))
         return news
+
+    def _reached(self, other: Lane, lane: Lane, reach: Reach) -> bool:
+        return other.key == lane.key or (reach is Reach.ADDRESS and other.provider == lane.provider)

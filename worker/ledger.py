@@ -4,6 +4,7 @@ Rows precede tokens: a claim's grant is committed before `acquire` is asked. So 
 and an image of it, read while no claim can commit, is never looser than the truth.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -30,6 +31,13 @@ from worker.statements import grant, key_row, lane_row
 from worker.topology import Lane, Topology
 
 DAY = 26 * 3600.0  # a calendar day and the hour that the autumn adds, with room for guards
+
+
+def horizon(lanes: Sequence[Lane]) -> float:
+    """Seconds after which a grant of these lanes is in no window any more: their longest, and the longest lease."""
+    return max((bucket.span or DAY) for lane in lanes for bucket in lane.limits.limits) + max(
+        lane.lease for lane in lanes
+    )
 
 
 class SeedRefused(Exception):
@@ -63,7 +71,8 @@ class Ledger:
             nonce = uuid4().hex
             connection.execute(update(key_row).where(key_row.c.name == key).values(nonce=nonce))
             image = Image(
-                spent=tuple(self._spent(connection, key, lanes, own)), closures=tuple(_closures(connection, key))
+                spent=tuple(self._spent(connection, key, lanes, own)),
+                closures=tuple(_closures(connection, key, lanes)),
             )
             # Until this transaction commits nobody can read the new nonce, so a seed that is lost seeds nothing.
             if not self._limiter.seed(limits, signature=signature, expected=found.nonce, nonce=nonce, image=image):
@@ -71,23 +80,25 @@ class Ledger:
         return nonce
 
     def _spent(self, connection: Connection, key: str, lanes: list[Lane], own: str | None) -> list[Spent]:
-        horizon = max((bucket.span or DAY) for lane in lanes for bucket in lane.limits.limits)
-        horizon += max(lane.lease for lane in lanes)
-        classes = {lane.name: lane.limits.lane_class for lane in lanes}
-        rows = connection.execute(_SPENT, {"key": key, "horizon": horizon, "own": own or ""})
-        return [Spent(classes[row.lane], row.age, row.total, row.rest) for row in rows if row.lane in classes]
+        classes = _classes(lanes)
+        rows = connection.execute(_SPENT, {"key": key, "horizon": horizon(lanes), "own": own or ""})
+        # A lane that is gone has paid into what it shared with others of its class.
+        return [Spent(classes.get(row.lane, row.lane.rpartition("/")[2]), row.age, row.total, row.rest) for row in rows]
 
 
-def _closures(connection: Connection, key: str) -> list[Closure]:
+def _classes(lanes: Sequence[Lane]) -> dict[str, str]:
+    """What the limiter calls each lane of a key, by the lane's name."""
+    return {lane.name: lane.limits.lane_class for lane in lanes}
+
+
+def _closures(connection: Connection, key: str, lanes: Sequence[Lane]) -> list[Closure]:
     found: list[Closure] = []
-    for table, name, lane_class in (
-        (key_row, key_row.c.name, literal(KEY)),
-        (lane_row, lane_row.c.key, func.substr(lane_row.c.name, func.length(lane_row.c.key) + 2)),
-    ):
+    classes = _classes(lanes) | {key: KEY}
+    for table, name in ((key_row, key_row.c.name), (lane_row, lane_row.c.key)):
         probe = lane_row.c.refusals > 0 if table is lane_row else literal(value=False)
         rows = connection.execute(
             select(
-                lane_class.label("lane_class"),
+                table.c.name,
                 (table.c.closed_until - now()).label("remaining"),
                 table.c.closed_reason,
                 probe.label("probe"),
@@ -95,12 +106,13 @@ def _closures(connection: Connection, key: str) -> list[Closure]:
         )
         found += [
             Closure(
-                row.lane_class,
+                classes[row.name],
                 None if row.remaining is None else max(0.0, row.remaining),
                 row.closed_reason,
                 bool(row.probe),
             )
             for row in rows
+            if row.name in classes  # a lane that is in no configuration any more
         ]
     return found
 

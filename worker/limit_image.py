@@ -13,13 +13,14 @@ _DAY_RESOLUTION = 1.0
 def payload(lanes: Sequence[LaneLimits], image: Image, server_now: float) -> str:
     """The image as JSON: a log for each rolling window, ages for each calendar day, closures; whole microseconds."""
     buckets: dict[str, Bucket] = {}
-    spent: dict[str, list[Spent]] = {}
+    payers: dict[str, set[str | None]] = {}
     for lane in lanes:
-        own = [entry for entry in image.spent if entry.lane_class == lane.lane_class]
         for bucket in lane.limits:
             name = lane.name_of(bucket)
             buckets[name] = bucket
-            spent.setdefault(name, []).extend(own)
+            # What a lane has spent that is gone from the configuration stands under the scope it shared.
+            payers.setdefault(name, set()).update((lane.lane_class, bucket.scope))
+    spent = {name: [entry for entry in image.spent if entry.lane_class in paid] for name, paid in payers.items()}
     return json.dumps(
         {
             "closed": [

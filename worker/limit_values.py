@@ -13,20 +13,28 @@ KEY = "*"
 class Bucket:
     """One limit as the limiter holds it: `guard` in seconds, `reserve` in tokens that only priority `high` may use.
 
-    Lanes of one key that name the same `scope` (default: the lane's class) and limit share its tokens.
+    Lanes of one key that name the same `scope` (default: the lane's class) and limit share its tokens. `jitter`: a
+    token of a rolling window returns up to this fraction of the window later than it would, by chance.
     """
 
     limit: Limit
     guard: float
     reserve: int = 0
     scope: str | None = None
+    jitter: float = 0.0
 
     @classmethod
     def of(
-        cls, limit: Limit, *, reserve: float = 0.0, guard: float | None = None, scope: str | None = None
+        cls,
+        limit: Limit,
+        *,
+        reserve: float = 0.0,
+        guard: float | None = None,
+        scope: str | None = None,
+        jitter: float = 0.0,
     ) -> "Bucket":
-        """A bucket whose reserve is a fraction of the limit, rounded up to whole tokens."""
-        return cls(limit, guard_for(limit, guard), math.ceil(reserve * limit.count - 1e-9), scope)
+        """A bucket whose reserve is a fraction of the limit, in whole tokens: see `reserved`."""
+        return cls(limit, guard_for(limit, guard), reserved(limit.count, reserve), scope, jitter)
 
     @property
     def span(self) -> float:
@@ -34,9 +42,19 @@ class Bucket:
         return 0.0 if self.limit.window is None else self.limit.window + self.guard
 
 
+def reserved(count: int, fraction: float) -> int:
+    """The whole tokens that a reserve keeps of `count`: rounded up, unless that would leave the others none at all.
+
+    A limit of one has no reserve, whatever fraction is asked for: `normal` and `bulk` could never go.
+    """
+    up = math.ceil(fraction * count - 1e-9)
+    return up if up < count or fraction >= 1 else math.floor(fraction * count + 1e-9)
+
+
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
-    """Everything that limits one lane: the key's name, the lane's class of endpoint and its buckets."""
+    """Everything that limits one lane: the key's name, the lane's own among the key's (for most its class of
+    endpoint), and its buckets."""
 
     key: str
     lane_class: str

@@ -5,6 +5,7 @@ Durations are float seconds; `math.inf` is for ever. Nothing here sleeps; withou
 
 import hashlib
 import math
+import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -53,6 +54,7 @@ __all__ = [
 SCRIPT = (Path(__file__).parent / "token_bucket.lua").read_text(encoding="utf-8")
 
 _CLOCK_TRIES = 4
+_PER_LIMIT = 10  # what the script is told of a limit; last, how late this call's tokens are logged
 _FOREVER = "-1"
 
 Argument = str | int
@@ -66,7 +68,8 @@ class Limiter:
     """Grants tokens of any key's limits. Safe to share between threads.
 
     `prefix` begins every name in Redis. `host` names the machine whose `monotonic` clock is passed along: processes
-    that share one share the other. `wall` only guesses the day that the server is asked about.
+    that share one share the other. `wall` only guesses the day that the server is asked about. `chance` answers numbers
+    from 0 to 1, by which the pace of a lane with jitter varies.
     """
 
     def __init__(
@@ -77,12 +80,14 @@ class Limiter:
         host: str | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
         script: str = SCRIPT,
     ) -> None:
         self._redis = redis
         self._prefix = prefix
         self._host = host or host_id()
         self._monotonic = monotonic
+        self._chance = chance
         self._server_now = wall()
         self._source = script
         self._script = redis.register_script(script)
@@ -133,6 +138,14 @@ class Limiter:
             return Unseeded()
         rows = [answer[at : at + 7] for at in range(4, len(answer), 7)]
         return Levels(_seconds(answer[2]), answer[3], tuple(map(_level, rows)))
+
+    def within(self, lane: LaneLimits, seconds: float, *, signature: str, nonce: str) -> tuple[int, int] | Unseeded:
+        """How many tokens can go in so many seconds from now: if all are for priority high, and if none is.
+
+        Closures are not looked at, nor what else may be waiting. Changes nothing.
+        """
+        answer = self._call(lane, "within", signature, nonce, (lane.lane_class, _us(max(0.0, seconds))))
+        return (int(answer[2]), int(answer[3])) if answer[0] == "OK" else Unseeded()
 
     def close(
         self,
@@ -221,7 +234,7 @@ class Limiter:
         confirm, tries = False, 0
         while True:
             header = self._header(op, nonce, signature, tolerance, confirm=confirm)
-            limits = _limit_arguments(lane, self._server_now)
+            limits = self._late(lane, _limit_arguments(lane, self._server_now))
             answer = self._run(self._base(lane.key), [*header, *arguments, *limits])
             if answer[0] not in ("CLOCK", "DAY"):
                 return answer
@@ -229,6 +242,15 @@ class Limiter:
             self._server_now = int(answer[1]) / 1e6
             if answer[0] == "CLOCK":
                 confirm = tries >= _CLOCK_TRIES or _certain(answer, header, _us(self._monotonic()), tolerance)
+
+    def _late(self, lane: LaneLimits, limits: tuple[Argument, ...]) -> Sequence[Argument]:
+        """The limits with how much later than now this call's tokens are logged, where a pace varies by chance."""
+        delays = [bucket.jitter * (bucket.limit.window or 0.0) for bucket in lane.limits]
+        if not any(delays):
+            return limits
+        late = list(limits)
+        late[_PER_LIMIT - 1 :: _PER_LIMIT] = [_us(delay * self._chance()) for delay in delays]
+        return late
 
     def _run(self, base: str, arguments: Sequence[Argument]) -> list[str]:
         return fields_of(self._script(keys=[base], args=[tabbed(arguments)]))
@@ -319,5 +341,5 @@ def _limit_arguments(lane: LaneLimits, server_now: float) -> tuple[Argument, ...
     for bucket in lane.limits:
         days = (0.0, 0.0, 0.0, 0.0) if bucket.limit.zone is None else day_bounds(server_now, bucket.limit.zone)
         numbers = (bucket.limit.count, bucket.reserve, _us(bucket.span), _us(bucket.guard))
-        arguments += [lane.name_of(bucket), *numbers, *map(_us, days)]
+        arguments += [lane.name_of(bucket), *numbers, *map(_us, days), 0]
     return tuple(arguments)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, Engine, insert, null, or_, select, update
 
+from paceline import tables
 from paceline.clock import now
 from paceline.database import write
 from paceline.errors import MessageNotFound, PacelineError
@@ -63,16 +64,17 @@ def resolve(engine: Engine, message_id: str, verdict: str) -> None:
 def lanes_named(topology: Topology, name: str) -> list[Lane]:
     """The lanes that `ACCOUNT` or `ACCOUNT/CLASS` names; an account of a shared key names the key's.
 
-    Raises `PacelineError` that lists what there is.
+    Of sends that are paced by sender, an account with its class names its own lane alone. Raises `PacelineError` that
+    lists what there is.
     """
     account, _, lane_class = name.partition("/")
     sender = topology.senders.get(account)
     if sender is None:
         raise PacelineError(f"There is no account {account!r}; there are {', '.join(topology.senders)}.")
     lanes = topology.lanes_of(sender.key)
-    found = [lane for lane in lanes if lane_class in ("", lane.limits.lane_class)]
+    found = [lane for lane in lanes if not lane_class or lane.name == sender.lane_for(lane_class)]
     if not found:
-        classes = ", ".join(lane.limits.lane_class for lane in lanes)
+        classes = ", ".join(dict.fromkeys(lane.lane_class for lane in lanes))
         raise PacelineError(f"Account {account!r} has no class {lane_class!r}; it has {classes}.")
     return found
 
@@ -84,9 +86,10 @@ def close(engine: Engine, lanes: list[Lane], *, whole_key: bool) -> None:
 
 
 def open_(engine: Engine, lanes: list[Lane], *, whole_key: bool) -> None:
-    """Open lanes, and with `whole_key` their key as well, whatever closed them."""
+    """Open lanes, and with `whole_key` their key as well, whatever closed them; ready or not."""
     values = {"closed_reason": None, "closed_until": None}
-    _gates(engine, lanes, whole_key=whole_key, values={**values, "refusals": 0}, key_values=values, both=True)
+    also = {"refusals": 0, "unready": None, "ask_at": None, "asked": 0}
+    _gates(engine, lanes, whole_key=whole_key, values={**values, **also}, key_values=values, both=True)
 
 
 def _gates(
@@ -116,6 +119,11 @@ def _status(connection: Connection, message_id: str) -> Status:
 
 
 def _requeue(connection: Connection, message_id: str, reason: str) -> None:
+    if connection.scalar(select(message.c.payload).where(message.c.id == message_id)) == tables.ERASED:
+        raise PacelineError(
+            f"The content of message {message_id} was erased ([retention] content), so it cannot be sent again; "
+            "enqueue it anew."
+        )
     late = or_(message.c.expires_at.is_(None), message.c.expires_at > now())
     moved = connection.execute(
         update(message)

@@ -3,10 +3,18 @@
 Every delay is a tenacity wait strategy, evaluated with the stored attempt number instead of slept.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tenacity import RetryCallState, Retrying, wait_chain, wait_fixed, wait_random, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    wait_chain,
+    wait_exponential,
+    wait_fixed,
+    wait_random,
+    wait_random_exponential,
+)
 from tenacity.wait import wait_base
 
 from paceline.status import FINAL, Status
@@ -15,8 +23,11 @@ from worker.topology import Sender
 
 BACKOFF = wait_random_exponential(multiplier=2, max=300)  # full jitter: a lane without a date to wait for
 RETRY_AFTER_JITTER = wait_random(0.05, 0.5)  # a promise is kept late, never early
+ONE_MESSAGE = wait_random(30, 60)  # a limit of one recipient, whose end the provider does not name
+READINESS = wait_exponential(multiplier=10, max=300)  # between questions whether a provider that was not ready is
 OPERATOR_AFTER = 24 * 3600.0  # a provider that asks for more than a day is asking for a person
 DEDUPLICATION_MARGIN = 300.0  # seconds before a provider's deduplication window ends in which it is not relied on
+TAKEN_AND_FAILED = "the provider took it and calls it failed"
 BEHIND = 0.25  # seconds a refused message stays behind its lane's next opening, so that another one probes
 
 
@@ -36,6 +47,7 @@ class Reach(StrEnum):
 
     LANE = "lane"
     KEY = "key"
+    ADDRESS = "address"  # all keys of the provider: it refuses whatever comes from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,7 @@ class Closure:
     seconds: float | None
     reason: str
     probe: bool = False  # afterwards one message at a time, until one gets through
+    unready: bool = False  # until the provider's own probe says that it can send again; `seconds` is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +81,21 @@ def decide(outcome: Outcome, sender: Sender, standing: Standing) -> Decision:
         case Accepted():
             return Decision(
                 outcome.status,
-                reason="the provider took it and calls it failed" if outcome.status is Status.FAILED else None,
+                reason=outcome.note or (TAKEN_AND_FAILED if outcome.status is Status.FAILED else None),
                 poll_in=_first_poll(outcome, sender),
                 provider_message_id=outcome.provider_message_id,
             )
         case Refused():
             return _settle(Status.FAILED, outcome.reason, standing)
+        case Throttled(scope=Scope.MESSAGE):
+            return _alone(outcome.retry_after, standing)
         case Throttled():
-            scope = Reach.KEY if outcome.scope in {Scope.KEY, Scope.ADDRESS} else Reach.LANE
-            return _wait(_closure(outcome.retry_after, "throttled", standing, scope), "throttled", standing)
+            reach = {Scope.KEY: Reach.KEY, Scope.ADDRESS: Reach.ADDRESS}.get(outcome.scope, Reach.LANE)
+            return _wait(_closure(outcome.retry_after, "throttled", standing, reach), "throttled", standing)
+        case Unavailable(probe_first=True):
+            reason = outcome.code or "unavailable"
+            until = None if outcome.retry_after is None else _closure(outcome.retry_after, reason, standing).seconds
+            return _wait(Closure(Reach.LANE, until, reason, unready=True), reason, standing)
         case Unavailable():
             closure = _closure(outcome.retry_after, "unavailable", standing)
             if outcome.retry_after is not None:
@@ -95,15 +114,24 @@ def decide(outcome: Outcome, sender: Sender, standing: Standing) -> Decision:
 
 def after_unknown(reason: str, sender: Sender, standing: Standing) -> Decision:
     """An attempt that may have been accepted: resent only where the provider deduplicates, or the account says so."""
-    if may_repeat(sender, standing.first_sent_age or 0.0):
-        return _retry(reason, sender, standing, unresolved=True)
+    age = standing.first_sent_age or 0.0
+    if may_repeat(sender, age):
+        decision = _retry(reason, sender, standing, unresolved=True)
+        if decision.due_in is None or recognises(sender, age):
+            return decision
+        # Nobody recognises the repetition, but word of the first may still come.
+        return replace(decision, due_in=max(decision.due_in, sender.provider.unknown_grace))
     return Decision(Status.UNKNOWN, reason, unresolved=True)
 
 
 def may_repeat(sender: Sender, first_sent_age: float) -> bool:
     """Whether a message that may have been accepted may be sent again, so many seconds after it first was."""
-    recognised = first_sent_age < sender.provider.deduplicates_for - DEDUPLICATION_MARGIN
-    return recognised or sender.on_unknown == "retry"
+    return recognises(sender, first_sent_age) or sender.on_unknown == "retry"
+
+
+def recognises(sender: Sender, first_sent_age: float) -> bool:
+    """Whether the provider would still know a repeated request for what it is."""
+    return first_sent_age < sender.provider.deduplicates_for - DEDUPLICATION_MARGIN
 
 
 def next_poll(sender: Sender, polls: int) -> float | None:
@@ -132,6 +160,22 @@ def _settle(status: Status, reason: str, standing: Standing) -> Decision:
     if standing.unresolved:
         return Decision(Status.UNKNOWN, reason, unresolved=True)
     return Decision(status, reason)
+
+
+def _alone(retry_after: float | None, standing: Standing) -> Decision:
+    """A limit of this message's own: it waits, nobody else does, and it costs no budget."""
+    seconds = _evaluate(ONE_MESSAGE, 1) if retry_after is None else retry_after + _evaluate(RETRY_AFTER_JITTER, 1)
+    return Decision(Status.QUEUED, "throttled", due_in=seconds, unresolved=standing.unresolved)
+
+
+def backoff(refusals: int) -> float:
+    """Seconds for which a lane without a date to wait for stays closed, after so many refusals in a row."""
+    return _evaluate(BACKOFF, refusals)
+
+
+def next_question(asked: int) -> float:
+    """Seconds until a provider that is not ready is asked again, having been asked so many times."""
+    return _evaluate(READINESS, asked + 1)
 
 
 def _wait(closure: Closure, reason: str, standing: Standing) -> Decision:
@@ -168,7 +212,7 @@ def _retry(reason: str, sender: Sender, standing: Standing, *, unresolved: bool)
 
 def _closure(retry_after: float | None, reason: str, standing: Standing, reach: Reach = Reach.LANE) -> Closure:
     if retry_after is None:
-        return Closure(reach, _evaluate(BACKOFF, standing.refusals), reason, probe=True)
+        return Closure(reach, backoff(standing.refusals), reason, probe=True)
     if retry_after > OPERATOR_AFTER:
         days = retry_after / 86400
         return Closure(reach, None, f"{reason}: the provider asks to wait {days:.1f} days; open it when it may go on")

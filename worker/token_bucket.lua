@@ -17,14 +17,16 @@
 --   acquire  class, caller, operation id, high, rest, probe hold, limits
 --   stamp    class, high, rest, limits
 --   levels   class, limits
+--   within   class, for, limits
 --   cap      limit name, span, remaining, reset in, age of the request
 --   close    class, for (or "operator"), why, probe, force, probed ("1": the closing request was the probe)
 --   open     class
 --   seeded   (nothing)
 --   seed     expected nonce ("" for none), image: JSON {closed: [[class, for|"operator", why, probe]],
 --            rolling: [[name, [[age of first, age of last, tokens, rest], ...]]], days: [[name, guard, b1..b4, [[age, tokens, rest], ...]]]}
--- limits = nine values each: name, N, reserve, span (W + guard; 0 for a day), guard, then when the previous day, this one,
---   the next and the one after begin (0 for a rolling window).
+-- limits = ten values each: name, N, reserve, span (W + guard; 0 for a day), guard, then when the previous day, this one,
+--   the next and the one after begin (0 for a rolling window); last, how much later than now a token spent by this call is
+--   logged (a rolling window whose pace varies; the chance is the caller's).
 --
 -- The answer is a string of fields with tabs between them. It begins with a word:
 --   UNSEEDED               no valid seed, or an unknown host after a silence: nothing happened; seed the key from the ledger
@@ -37,10 +39,12 @@
 --   OK nonce valid         seeded; valid is 1 or 0
 --   OK now high rest room_high room_rest wait_high wait_rest closed_for why probe monotonic binding     acquire
 --   OK now closed_for why  then name, total, rest, room_high, room_rest, wait_high, wait_rest a limit   levels
+--   OK now high rest                                                  within: how many tokens could go in that time
 --   Waits are the time until one token may go; -1 stands for ever.
 
 local FOREVER = -1
 local RESOLUTION = 1024
+local DAY = 86400 * 1000000
 local DAY_LOG = 120 * 1000000
 local SILENCE = 5 * 1000000
 local SAME_RESET = 5 * 1000000
@@ -172,7 +176,7 @@ end
 
 local function read_limit(from)
   local limit = { name = fields[from], n = tonumber(fields[from + 1]), reserve = tonumber(fields[from + 2]),
-    span = tonumber(fields[from + 3]), guard = tonumber(fields[from + 4]) }
+    span = tonumber(fields[from + 3]), guard = tonumber(fields[from + 4]), delay = tonumber(fields[from + 9]) }
   limit.hash, limit.log = base .. ':limit:' .. limit.name, base .. ':log:' .. limit.name
   local state
   if limit.span > 0 then
@@ -202,7 +206,7 @@ end
 
 local function read_limits(from)
   local limits = {}
-  for i = from, #fields, 9 do
+  for i = from, #fields, 10 do
     local limit = read_limit(i)
     if not limit then return nil end
     limits[#limits + 1] = limit
@@ -220,16 +224,18 @@ local function room(limit)
   return math.max(0, high), math.max(0, math.min(high, rest))
 end
 
+-- A log stays in order: what is spent before a token that is logged for later is logged with it.
 local function append(limit, tokens, rest)
-  local tail = redis.call('LINDEX', limit.log, -1)
+  local tail, moment = redis.call('LINDEX', limit.log, -1), at + limit.delay
   if tail then
-    local first, _, before, rest_before = parse(tail)
-    if at - first < limit.kept / RESOLUTION then
-      redis.call('LSET', limit.log, -1, int(first) .. ':' .. int(at) .. ':' .. int(before + tokens) .. ':' .. int(rest_before + rest))
+    local first, last, before, rest_before = parse(tail)
+    moment = math.max(moment, last)
+    if moment - first < limit.kept / RESOLUTION then
+      redis.call('LSET', limit.log, -1, int(first) .. ':' .. int(moment) .. ':' .. int(before + tokens) .. ':' .. int(rest_before + rest))
       return
     end
   end
-  redis.call('RPUSH', limit.log, int(at) .. ':' .. int(at) .. ':' .. int(tokens) .. ':' .. int(rest))
+  redis.call('RPUSH', limit.log, int(moment) .. ':' .. int(moment) .. ':' .. int(tokens) .. ':' .. int(rest))
 end
 
 local function forget_old_days(limit)
@@ -416,6 +422,44 @@ local function levels()
   return answer
 end
 
+-- How many tokens of one limit can go within `span` of time: what returns returns again a window later, a quota each day.
+local function tokens_within(limit, span, for_high)
+  local most = for_high and limit.n or limit.n - limit.reserve
+  local total, rest, rounds = limit.total, limit.rest, 0
+  if limit.span > 0 then
+    rounds = math.floor(span / limit.span)
+    for _, entry in ipairs(redis.call('LRANGE', limit.log, limit.first, -1)) do
+      local _, last, tokens, rest_part = parse(entry)
+      if last + limit.span - at > span - rounds * limit.span then break end
+      total, rest = total - tokens, rest - rest_part
+    end
+  else
+    local midnight = limit.days[3] + limit.guard - now
+    if span >= midnight then rounds = 1 + math.floor((span - midnight) / DAY) end
+  end
+  local left = limit.n - total
+  if not for_high then left = math.min(left, most - rest) end
+  local count = rounds * most + math.max(0, left)
+  if limit.cap_left and at + span < limit.cap_reset then
+    local high, others = room(limit)
+    count = math.min(count, for_high and high or others)
+  end
+  return count
+end
+
+local function within()
+  at = read_clock()
+  local limits = read_limits(10)
+  if not limits then return { 'DAY', now } end
+  local high, rest
+  for _, limit in ipairs(limits) do
+    drop_returned(limit, true)
+    local limit_high, limit_rest = tokens_within(limit, tonumber(fields[9]), true), tokens_within(limit, tonumber(fields[9]), false)
+    high, rest = math.min(high or limit_high, limit_high), math.min(rest or limit_rest, limit_rest)
+  end
+  return { 'OK', now, high, rest }
+end
+
 -- The newest request's answer wins: one sent before it knows less. A reset before the known one belongs to a window gone by.
 local function cap()
   at = read_clock()
@@ -526,9 +570,9 @@ local function run()
   if op == 'seeded' then
     return { 'OK', seed[1] or '', (same_run and seed[3] == signature and not stranger()) and 1 or 0 }
   end
-  local plain = op == 'levels' or op == 'cap' or op == 'open' or op == 'close'
+  local plain = op == 'levels' or op == 'within' or op == 'cap' or op == 'open' or op == 'close'
   if not valid or (not plain and stranger()) then return { 'UNSEEDED' } end
-  local operations = { acquire = acquire, stamp = stamp, levels = levels, cap = cap, close = close, open = open }
+  local operations = { acquire = acquire, stamp = stamp, levels = levels, within = within, cap = cap, close = close, open = open }
   return operations[op]()
 end
 

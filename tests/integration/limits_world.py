@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -43,7 +43,14 @@ class World:
 class RuledLimiter(Limiter):
     """A limiter on one host of a World."""
 
-    def __init__(self, redis: Redis, world: World, host: str = "host", script: str = SCRIPT) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        world: World,
+        host: str = "host",
+        script: str = SCRIPT,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self.world = world
         self.boot = random.Random(host).uniform(0, 1e6)
         super().__init__(
@@ -52,6 +59,7 @@ class RuledLimiter(Limiter):
             host=host,
             monotonic=lambda: world.now - self.boot,
             wall=lambda: world.now,
+            chance=chance,
             script=ruled(script),
         )
 

@@ -134,7 +134,7 @@ def test_a_closing_is_known_here_at_once_and_to_others_when_they_ask(process: Pr
     process.ask()
     other.ask()
 
-    news = process.gates.shut(process.lane, closing(60.0), time.monotonic())
+    [news] = process.gates.shut(process.lane, closing(60.0), time.monotonic())
 
     assert (news.lane, news.key, news.reason, news.seconds, news.refusals) == (SEND, None, "why", 60.0, 0)
     assert process.gate.closed()
@@ -149,12 +149,25 @@ def test_a_key_closes_with_all_its_lanes(process: Process) -> None:
     process.ask()
     status = process.gates.of(process.built.topology.lanes[STATUS])
 
-    news = process.gates.shut(process.lane, closing(None, reach=Reach.KEY), time.monotonic())
+    [news] = process.gates.shut(process.lane, closing(None, reach=Reach.KEY), time.monotonic())
 
     assert news.key == ACCOUNT
     assert status.closed()
     assert process.gate.closed()
     assert process.ask(gate=status).closed_for == math.inf
+
+
+def test_that_nothing_can_be_sent_keeps_nobody_from_asking(process: Process) -> None:
+    """Given a provider that is not ready, when that came as the answer to a question, then the lane of questions backs
+    off, and is not closed until a question is answered otherwise."""
+    unready = Closure(Reach.LANE, None, "why", unready=True)
+
+    [asked] = process.gates.shut(process.built.topology.lanes[STATUS], unready, time.monotonic())
+    [sent] = process.gates.shut(process.lane, unready, time.monotonic())
+
+    assert (asked.unready, asked.refusals) == (False, 1)
+    assert asked.seconds is not None
+    assert (sent.unready, sent.seconds) == (True, None)
 
 
 def test_what_the_database_knows_of_a_closing_is_believed(process: Process) -> None:
@@ -167,11 +180,11 @@ def test_what_the_database_knows_of_a_closing_is_believed(process: Process) -> N
 def test_a_closing_holds_here_and_is_news_though_redis_is_away(process: Process) -> None:
     lost = Process(process.built, nobody())
 
-    news = lost.gates.shut(lost.lane, closing(60.0), time.monotonic())
+    [news] = lost.gates.shut(lost.lane, closing(60.0), time.monotonic())
 
     assert news.seconds == 60.0
     assert lost.gate.closed()
-    news = lost.gates.shut(lost.lane, closing(0.0, probe=True), time.monotonic())
+    [news] = lost.gates.shut(lost.lane, closing(0.0, probe=True), time.monotonic())
     assert news.refusals == 1
 
 

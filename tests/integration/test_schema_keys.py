@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from paceline.connection import resolve
 from paceline.database import engine
-from tests.support.senders import sender, topology
+from tests.support.senders import paced, sender, topology
 from worker import schema
 from worker.topology import Sender
 
@@ -229,3 +229,81 @@ def test_every_line_is_made_once(shop: Shop) -> None:
 
     lines = shop.rows("SELECT via, priority FROM paceline_stream")
     assert sorted(lines) == sorted((via, level) for via in ("a", "b", "both") for level in range(3))
+
+
+# Senders with a pace of their own
+
+
+def session(name: str, pace: str, key: str = "one") -> Sender:
+    return paced(name, pace, key, fingerprint="K")
+
+
+def past(shop: Shop, lane: str, key: str = "one") -> None:
+    """Give a lane a past: a grant, and a closing."""
+    shop.run(f"UPDATE paceline_lane SET closed_reason = 'of {lane}', asked = 3 WHERE name = '{lane}'")
+    shop.run(
+        "INSERT INTO paceline_grant (id, key, lane, high, rest, created_at, lease_until, closed)"
+        f" VALUES ('grant of {lane}', '{key}', '{lane}', 0, 1, 1, 1, 0)"
+    )
+
+
+def test_a_senders_lane_moves_with_its_account(shop: Shop) -> None:
+    shop.publish(session("one", "first"), session("two", "second"))
+    past(shop, "two/send")
+
+    shop.publish(session("one", "first"), session("other", "second"))
+
+    assert shop.closed == {"other/send": "of two/send"}
+    assert shop.grants == {"grant of two/send": ("one", "other/send")}
+    assert shop.lanes == ["one/send", "one/status", "other/send"]
+
+
+def test_senders_that_swap_their_names_swap_their_pasts(shop: Shop) -> None:
+    shop.publish(session("one", "first"), session("two", "second"))
+    past(shop, "one/send")
+    past(shop, "two/send")
+
+    shop.publish(session("one", "second"), session("two", "first"))
+
+    assert shop.closed == {"one/send": "of two/send", "two/send": "of one/send"}
+    assert shop.grants == {"grant of one/send": ("one", "two/send"), "grant of two/send": ("one", "one/send")}
+
+
+def test_when_a_keys_first_sender_goes_the_key_is_the_next_ones(shop: Shop) -> None:
+    """Given two senders, when the first leaves, then the key bears the second's name, whose lane is as it was."""
+    shop.publish(session("one", "first"), session("two", "second"))
+    past(shop, "one/send")
+    past(shop, "two/send")
+    past(shop, "one/status")
+
+    shop.publish(session("two", "second", key="two"))
+
+    assert set(shop.keys) == {"two"}
+    assert shop.closed["two/send"] == "of two/send"
+    assert shop.closed["two/status"] == "of one/status"
+    assert shop.grants["grant of two/send"] == ("two", "two/send")
+    assert shop.grants["grant of one/send"][0] == "two"  # its share of the day's quota stays spent
+
+
+def test_a_new_sender_under_an_old_name_starts_open(shop: Shop) -> None:
+    shop.publish(session("one", "first"), session("two", "second"))
+    past(shop, "two/send")
+
+    shop.publish(session("one", "first"), session("two", "third"))
+
+    assert shop.closed == {}
+    assert shop.rows("SELECT DISTINCT asked FROM paceline_lane") == [(0,)]
+    assert shop.grants == {"grant of two/send": ("one", "two/send")}  # which is the stricter way
+
+
+def test_a_job_under_way_moves_with_its_lane(shop: Shop) -> None:
+    shop.publish(account("a", "A"))
+    shop.run(
+        "INSERT INTO paceline_job (id, account, lane, operation, arguments, status, step, memory, created_at,"
+        " updated_at, due_at, attempt, failures, unresolved)"
+        " VALUES ('j', 'a', 'a/status', 'x', '{}', 'queued', '', '{}', 1, 1, 1, 0, 0, FALSE)"
+    )
+
+    shop.publish(account("b", "A"))
+
+    assert shop.rows("SELECT lane FROM paceline_job") == [("b/status",)]

@@ -17,7 +17,18 @@ from providers.base import (
     Unknown,
 )
 from tests.support.senders import SCHEDULE, sender
-from worker.retry import BEHIND, OPERATOR_AFTER, Closure, Decision, Reach, Standing, after_unknown, decide, next_poll
+from worker.retry import (
+    BEHIND,
+    OPERATOR_AFTER,
+    Closure,
+    Decision,
+    Reach,
+    Standing,
+    after_unknown,
+    decide,
+    next_poll,
+    next_question,
+)
 
 HOLD = sender()
 RETRY = sender(on_unknown="retry")
@@ -43,6 +54,7 @@ class Row:
     closes: Reach | None = None
     closed_for: tuple[float, float] | None = None  # None with `closes`: until an operator opens it
     probe: bool = False
+    unready: bool = False
     account: object = HOLD
 
 
@@ -65,7 +77,23 @@ WAITS = [
     Row(Throttled(60.0), SPENT, Status.QUEUED, closes=Reach.LANE, closed_for=(60.05, 60.5)),
     Row(Throttled(60.0), UNRESOLVED, Status.QUEUED, unresolved=True, closes=Reach.LANE, closed_for=(60.05, 60.5)),
     Row(Throttled(60.0, scope=Scope.KEY), FRESH, Status.QUEUED, closes=Reach.KEY, closed_for=(60.05, 60.5)),
-    Row(Throttled(60.0, scope=Scope.ADDRESS), FRESH, Status.QUEUED, closes=Reach.KEY, closed_for=(60.05, 60.5)),
+    Row(Throttled(60.0, scope=Scope.ADDRESS), FRESH, Status.QUEUED, closes=Reach.ADDRESS, closed_for=(60.05, 60.5)),
+    # A limit of the message's own: nobody else waits.
+    Row(Throttled(60.0, scope=Scope.MESSAGE), SPENT, Status.QUEUED, (60.05, 60.5)),
+    Row(Throttled(60.0, scope=Scope.MESSAGE), UNRESOLVED, Status.QUEUED, (60.05, 60.5), unresolved=True),
+    Row(Throttled(OPERATOR_AFTER + 1, scope=Scope.MESSAGE), FRESH, Status.QUEUED, (86401.05, 86401.5)),
+    Row(Throttled(scope=Scope.MESSAGE), SPENT_RECOVERED, Status.QUEUED, (30, 60)),
+    # Not before its provider says that it can send again; a date that it names holds beside that.
+    Row(Unavailable(probe_first=True), SPENT_RECOVERED, Status.QUEUED, closes=Reach.LANE, unready=True),
+    Row(Unavailable(probe_first=True), UNRESOLVED, Status.QUEUED, unresolved=True, closes=Reach.LANE, unready=True),
+    Row(
+        Unavailable(30.0, probe_first=True),
+        FRESH,
+        Status.QUEUED,
+        closes=Reach.LANE,
+        closed_for=(30.05, 30.5),
+        unready=True,
+    ),
     Row(Throttled(0.0), FRESH, Status.QUEUED, closes=Reach.LANE, closed_for=(0.05, 0.5)),
     Row(Throttled(OPERATOR_AFTER), FRESH, Status.QUEUED, closes=Reach.LANE, closed_for=(86400.05, 86400.5)),
     Row(Throttled(OPERATOR_AFTER + 1), FRESH, Status.QUEUED, closes=Reach.LANE),
@@ -114,7 +142,7 @@ OUT_OF_SIGHT = [
 ]
 
 
-@pytest.mark.parametrize("row", SENDING_ENDS + WAITS + BACKS_OFF + OUT_OF_SIGHT, ids=repr)
+@pytest.mark.parametrize("row", SENDING_ENDS + WAITS + BACKS_OFF + OUT_OF_SIGHT)
 def test_decisions(row: Row) -> None:
     for _ in range(40):  # chance must not decide
         decision = decide(row.outcome, row.account, row.standing)  # type: ignore[arg-type]
@@ -139,6 +167,7 @@ def _check_closure(closure: Closure | None, row: Row) -> None:
     if closure is None:
         return
     assert closure.probe is row.probe
+    assert closure.unready is row.unready
     if row.closed_for is None:
         assert closure.seconds is None
     else:
@@ -154,6 +183,10 @@ def test_a_backoff_doubles_up_to_five_minutes_with_full_jitter(refusals: int, mo
     assert len(waits) == 300
     assert 0 <= min(waits) < most * 0.2
     assert most * 0.8 < max(waits) <= most
+
+
+def test_a_provider_that_is_not_ready_is_asked_ever_more_rarely() -> None:
+    assert [next_question(asked) for asked in range(8)] == [10, 20, 40, 80, 160, 300, 300, 300]
 
 
 def test_a_refused_message_stays_behind_its_lane_so_that_another_one_probes() -> None:
@@ -208,3 +241,21 @@ def test_polls_of_a_schedule_that_does_not_rise_are_a_second_apart() -> None:
 
 def test_without_a_schedule_it_is_given_up_in_time() -> None:
     assert next_poll(sender(poll_schedule=()), 0) == 3600.0
+
+
+def test_before_a_repetition_that_nobody_recognises_word_may_still_come() -> None:
+    """Given on_unknown = "retry", then the provider's own delay for late word comes before the schedule's."""
+    patient = sender(on_unknown="retry", unknown_grace=120.0)
+    waited = after_unknown("no answer", patient, Standing()).due_in
+    assert waited is not None
+    assert waited >= 120.0
+
+    recognised = sender(on_unknown="retry", unknown_grace=120.0, deduplicates_for=3600.0)
+    waited = after_unknown("no answer", recognised, Standing()).due_in
+    assert waited is not None
+    assert waited < 120.0
+
+
+def test_what_a_provider_notes_of_an_acceptance_is_kept() -> None:
+    assert decide(Accepted("m1", note="simulated"), HOLD, FRESH).reason == "simulated"
+    assert decide(Accepted("m1", Status.FAILED), HOLD, FRESH).reason == "the provider took it and calls it failed"
