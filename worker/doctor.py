@@ -1,12 +1,15 @@
 """What may be wrong with an installation, and what to do about it. Looks, and changes nothing."""
 
+import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from importlib import metadata
+from typing import Any, cast
 
+from packaging.specifiers import SpecifierSet
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,6 +27,11 @@ APART = 2.0  # seconds between two clocks that are worth a word; nothing breaks,
 NEARLY_FULL = 0.8  # of the broker's memory
 
 
+# What the service was tried with; other versions of these have changed under us before.
+SUPPORTED = {"celery": ">=5.7,<5.8", "kombu": ">=5.7", "redis": ">=6.4,<9"}
+PYTHON = ">=3.11"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at: `ok`, or not, and then `advice` says what to do."""
@@ -36,6 +44,19 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
         return {"subject": self.subject, "ok": self.ok, "found": self.found, "advice": self.advice}
+
+
+def software(version_of: Callable[[str], str] = metadata.version) -> Iterator[Finding]:
+    """That Python and the libraries on which limits and delivery rest are of versions that were tried."""
+    versions = {"python": platform.python_version()} | {name: version_of(name) for name in SUPPORTED}
+    wrong = {
+        name: rule
+        for name, rule in {"python": PYTHON, **SUPPORTED}.items()
+        if not SpecifierSet(rule).contains(versions[name], prereleases=True)
+    }
+    found = ", ".join(f"{name} {version}" for name, version in versions.items())
+    advice = "install " + ", ".join(f"{name}{rule}" for name, rule in wrong.items()) if wrong else ""
+    yield Finding("software", not wrong, found, advice)
 
 
 def database(engine: Engine, wall: Callable[[], float] = time.time) -> Iterator[Finding]:
@@ -54,7 +75,7 @@ def database(engine: Engine, wall: Callable[[], float] = time.time) -> Iterator[
 
 
 def broker(redis: Redis, wall: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """That it answers, is no cluster, evicts nothing, has memory left, and agrees with this host about the time."""
+    """That it answers, is no cluster, evicts nothing, has memory left, takes writes, and agrees about the time."""
     try:
         check_server(redis)
         info = redis.info()
@@ -71,6 +92,7 @@ def broker(redis: Redis, wall: Callable[[], float] = time.time) -> Iterator[Find
     yield Finding("broker", ok=True, found=f"{name} {version}, {info['used_memory_human']} in use")
     yield _eviction(info)
     yield _memory(info)
+    yield _persistence(redis, info)
     yield _clock("broker's clock", ahead)
 
 
@@ -101,6 +123,25 @@ def _memory(info: dict[str, Any]) -> Finding:
     found = f"{share:.0%} of maxmemory" if most else "no maxmemory"
     full = share > NEARLY_FULL
     return Finding("broker's memory", not full, found, "raise maxmemory, or find who else fills it" if full else "")
+
+
+def _persistence(redis: Redis, info: dict[str, Any]) -> Finding:
+    """Nothing in the broker must outlive it; but what fails to be saved may keep it from taking writes."""
+    kept = [name for name, on in (("RDB", _saves(redis)), ("AOF", bool(info.get("aof_enabled")))) if on]
+    failed = [name for name in ("rdb_last_bgsave_status", "aof_last_write_status") if info.get(name, "ok") != "ok"]
+    if failed:
+        advice = "free its disk or switch persistence off: a broker that cannot save refuses writes"
+        return Finding("broker's persistence", ok=False, found=f"{', '.join(failed)} is not ok", advice=advice)
+    advice = "Paceline needs none: it only costs forks and disk" if kept else ""
+    return Finding("broker's persistence", ok=True, found=" and ".join(kept) or "none", advice=advice)
+
+
+def _saves(redis: Redis) -> bool:
+    try:
+        found = cast("dict[str, str]", redis.config_get("save"))
+    except ResponseError:  # hosted ones keep their configuration to themselves
+        return False
+    return bool(found.get("save", ""))
 
 
 def _clock(subject: str, ahead: float) -> Finding:

@@ -8,12 +8,14 @@ from typing import Any
 from redis.exceptions import RedisError
 from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, func, literal_column, select
 
+from paceline.broadcast.forecast import backlog_leaves_at
 from paceline.clock import now
 from paceline.database import read
 from paceline.views import iso, moment
+from worker.job_statements import job
 from worker.limits import Limiter, Unseeded
-from worker.statements import READY, grant, key_row, lane_row, message, stream
-from worker.topology import Lane, Topology, Work
+from worker.statements import QUEUED, READY, grant, key_row, lane_row, message, stream
+from worker.topology import Lane, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,9 @@ class LimitView:
 class LaneView:
     """One lane. Times are Unix seconds; a lane that is closed with `closed_until` None waits for an operator.
 
-    `backlog` counts messages, or questions, that could leave now; `in_flight` requests without an outcome yet.
+    `backlog` counts messages and questions that could leave now, `jobs` the jobs whose next step could; `in_flight`
+    requests without an outcome yet. `forecast` is when all messages that wait for it now will have left, None if
+    nothing waits or nobody can say.
     """
 
     lane: str
@@ -40,7 +44,9 @@ class LaneView:
     oldest_at: float | None
     in_flight: int
     unknown: int
+    jobs: int
     limits: tuple[LimitView, ...]
+    forecast: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The shape of `lanes --json`."""
@@ -53,6 +59,8 @@ class LaneView:
             "oldest_at": _iso(self.oldest_at),
             "in_flight": self.in_flight,
             "unknown": self.unknown,
+            "jobs": self.jobs,
+            "forecast": _iso(self.forecast),
             "limits": [{"limit": it.limit, "left": it.left, "reserved": it.reserved} for it in self.limits],
         }
 
@@ -61,7 +69,7 @@ def lane_views(engine: Engine, limiter: Limiter, topology: Topology, most: int |
     """All lanes. A backlog is counted up to `most`, so that looking every second costs the same at any length."""
     with read(engine) as connection:
         lines: dict[str, list[int]] = {}
-        for via, number in connection.execute(select(stream.c.via, stream.c.id)):
+        for via, number in connection.execute(_GOING):
             lines.setdefault(via, []).append(number)
         states = {row.name: row for row in connection.execute(_STATES)}
         return [
@@ -79,7 +87,7 @@ def _view(
 ) -> LaneView:
     accounts = sorted({sender.name for sender in lane.senders.values()})
     reason, until = _closure(state)
-    backlog, oldest = _waiting(connection, lane, accounts, lines, most)
+    backlog, oldest = _waiting(connection, lane, lines, most)
     unknown = select(func.count()).where(message.c.status == _UNKNOWN, message.c.account.in_(accounts))
     return LaneView(
         lane=lane.name,
@@ -89,34 +97,38 @@ def _view(
         backlog=backlog,
         oldest_at=oldest,
         in_flight=connection.scalar(_IN_FLIGHT, {"key": lane.key, "lane": lane.name, "lease": lane.lease}) or 0,
-        unknown=(connection.scalar(unknown) or 0) if lane.work is Work.SEND else 0,
+        unknown=(connection.scalar(unknown) or 0) if lane.senders else 0,
+        jobs=_jobs(connection, lane, most) if lane.callers else 0,
         limits=_limits(limiter, lane, state),
+        forecast=backlog_leaves_at(connection, lane.name) if backlog and lane.senders else None,
     )
 
 
 def _waiting(
-    connection: Connection, lane: Lane, accounts: Sequence[str], lines: Mapping[str, Sequence[int]], most: int | None
+    connection: Connection, lane: Lane, lines: Mapping[str, Sequence[int]], most: int | None
 ) -> tuple[int, float | None]:
-    """How many messages or questions could leave now, and since when the oldest waits."""
-    conditions: list[tuple[ColumnElement[bool], Any, Any]] = []
-    if lane.work is Work.SEND:
-        numbers = [number for via in lane.senders for number in lines.get(via, ())]
-        conditions = [
-            (and_(message.c.stream_id == number, READY), message.c.id, message.c.created_at) for number in numbers
-        ]
-    elif lane.work is Work.POLL:
-        conditions = [
-            (and_(message.c.account == account, message.c.poll_at <= now()), message.c.poll_at, message.c.poll_at)
-            for account in accounts
-        ]
+    """How many messages and questions could leave now, and since when the oldest waits."""
+    numbers = [number for via in lane.senders for number in lines.get(via, ())]
+    conditions: list[tuple[ColumnElement[bool], Any, Any]] = [
+        (and_(message.c.stream_id == number, READY), message.c.id, message.c.created_at) for number in numbers
+    ]
+    conditions += [
+        (and_(message.c.account == account, message.c.poll_at <= now()), message.c.poll_at, message.c.poll_at)
+        for account in lane.pollers
+    ]
     counted, oldest = 0, []
     for condition, order, since in conditions:
         first = connection.scalar(select(since).where(condition).order_by(order).limit(1))
         if first is not None:
-            rows = select(order).where(condition).limit(most).subquery()
+            rows = select(order).where(condition).limit(None if most is None else most - counted).subquery()
             counted += connection.scalar(select(func.count()).select_from(rows)) or 0
             oldest.append(first)
-    return counted if most is None else min(counted, most), min(oldest, default=None)
+    return counted, min(oldest, default=None)
+
+
+def _jobs(connection: Connection, lane: Lane, most: int | None) -> int:
+    due = select(job.c.id).where(job.c.lane == lane.name, job.c.status == QUEUED, job.c.due_at <= now()).limit(most)
+    return connection.scalar(select(func.count()).select_from(due.subquery())) or 0
 
 
 def _closure(state: Any) -> tuple[str | None, float | None]:
@@ -125,7 +137,11 @@ def _closure(state: Any) -> tuple[str | None, float | None]:
         return None, None
     shut = [
         (reason, until)
-        for reason, until in ((state.key_reason, state.key_until), (state.lane_reason, state.lane_until))
+        for reason, until in (
+            (state.unready, None),
+            (state.key_reason, state.key_until),
+            (state.lane_reason, state.lane_until),
+        )
         if reason is not None and (until is None or until > state.now)
     ]
     return max(shut, key=lambda each: math.inf if each[1] is None else each[1], default=(None, None))
@@ -151,6 +167,10 @@ def _iso(seconds: float | None) -> str | None:
     return None if seconds is None else iso(moment(seconds))
 
 
+# What is paused, held by its schedule or cancelled could not leave now.
+_GOING = select(stream.c.via, stream.c.id).where(
+    stream.c.paused.is_(False), stream.c.held.is_(False), stream.c.cancelled.is_(False)
+)
 _UNKNOWN: ColumnElement[str] = literal_column("'unknown'")  # as it stands in the partial index
 _STATES = select(
     lane_row.c.name,
@@ -159,6 +179,7 @@ _STATES = select(
     key_row.c.closed_until.label("key_until"),
     lane_row.c.closed_reason.label("lane_reason"),
     lane_row.c.closed_until.label("lane_until"),
+    lane_row.c.unready,
     now().label("now"),
 ).join(key_row, key_row.c.name == lane_row.c.key)
 _IN_FLIGHT = select(

@@ -1,15 +1,19 @@
-"""What the pump tells the world: one wide log line an attempt, and the messages' rows in Flower. Ids, never content."""
+"""What the pump tells the world: one wide log line an attempt, the messages' rows in Flower, and counts for metrics.
+
+Ids in the first two, not even these in the last; content nowhere.
+"""
 
 import time
 from typing import Protocol
 
 import structlog
 
+from worker.counters import SharedTally
 from worker.delivery import Delivery, Verdict
 from worker.retry import Closure
 from worker.topology import Lane
 from worker.transport import Answer
-from worker.work import Result
+from worker.work import JobResult, Result
 
 log = structlog.get_logger("paceline.attempt")
 
@@ -42,15 +46,33 @@ class Rows(Protocol):
 
 
 class Telemetry:
-    """Tells of attempts and closings. `rows` is Flower's, None where nobody watches."""
+    """Tells of attempts and closings. `rows` is Flower's, None where nobody watches; `tally` is for metrics."""
 
-    def __init__(self, rows: Rows | None = None) -> None:
+    def __init__(self, rows: Rows | None = None, tally: SharedTally | None = None) -> None:
         self._rows = rows
+        self._tally = tally
 
     def attempt(self, delivery: Delivery, answer: Answer, verdict: Verdict) -> None:
         """An attempt, or a question, has ended."""
         record, message = verdict.record, delivery.message
         status = answer.response.status if answer.response else None
+        self._count(delivery, answer, verdict)
+        if isinstance(record, JobResult):
+            log.info(
+                "job",
+                job_id=message.id,
+                account=delivery.sender.name,
+                lane=delivery.lane.name,
+                operation=message.operation,
+                step=message.step,
+                attempt=message.attempt,
+                outcome=verdict.outcome,
+                status=record.status,
+                http_status=status,
+                error=answer.error,
+                duration_ms=round(answer.duration * 1000, 1),
+            )
+            return
         if not isinstance(record, Result):
             log.info(
                 "poll",
@@ -89,14 +111,25 @@ class Telemetry:
                 http_status=status,
             )
 
+    def _count(self, delivery: Delivery, answer: Answer, verdict: Verdict) -> None:
+        if self._tally is not None:
+            self._tally.add("requests", delivery.lane.name, delivery.sender.name, verdict.outcome)
+            if answer.sent:
+                self._tally.observe("request", answer.duration, delivery.lane.name)
+
     def closed(self, lane: Lane, closure: Closure) -> None:
         """A lane or key has closed."""
+        if self._tally is not None:
+            until = "operator" if closure.seconds is None else "probe" if closure.probe else "date"
+            self._tally.add("closures", lane.name, str(closure.reach), until)
         log.warning("closed", lane=lane.name, reach=str(closure.reach), seconds=closure.seconds, reason=closure.reason)
 
     def flush(self) -> None:
         """Publish what gathered."""
         if self._rows is not None:
             self._rows.flush()
+        if self._tally is not None:
+            self._tally.flush()
 
     def close(self) -> None:
         """Let the connections go."""

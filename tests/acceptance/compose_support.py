@@ -24,7 +24,7 @@ from tests.acceptance.commands_support import ROOT, START
 from tests.acceptance.shop_support import free_port
 
 FILE = ROOT / "docker-compose.yml"
-PORTS = (6379, 8085, 5555, 8900)
+PORTS = (6379, 8085, 9185, 5555, 8900)
 HOSTS = re.compile(r"(?<=//)(redis|sandbox)(?=:)")
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 HOST_NAME = "CONTAINER_HOST_NAME"

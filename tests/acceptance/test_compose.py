@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -77,6 +78,14 @@ def test_a_worker_has_time_for_what_is_on_the_wire_and_may_have_company() -> Non
     assert "ports" not in OURS["worker"]
 
 
+def test_metrics_are_on_the_networks_address_and_on_no_other() -> None:
+    with (ROOT / "docker/paceline.toml").open("rb") as file:
+        port = tomllib.load(file)["hooks"]["metrics_bind"].rpartition(":")[2]
+
+    assert OURS["hooks"]["expose"] == [port]
+    assert not [each for service in SERVICES.values() for each in service.get("ports", ()) if port in each]
+
+
 def test_a_secret_may_be_a_file(tmp_path: Path) -> None:
     script = [str(ROOT / "docker/entrypoint.sh"), "sh", "-c", 'echo "$KEY $OTHER"']
     secret = tmp_path / "key"
@@ -146,6 +155,12 @@ def test_what_it_starts_carries_a_message_and_knows_how_it_is(host: Host) -> Non
         until(lambda: shown()["status"] == "accepted")
         ledger = httpx.get(f"http://127.0.0.1:{host.ports[8900]}/_control/aurogy/ledger").json()["entries"]
         assert [entry["message_id"] for entry in ledger] == [shown()["provider_message_id"]]
+
+        # and is counted where a Prometheus on the network looks
+        metrics = httpx.get(f"http://127.0.0.1:{host.ports[9185]}/metrics").text
+        assert (
+            'paceline_requests_total{account="aurogy-main",lane="aurogy-main/send",outcome="accepted"} 1.0' in metrics
+        )
 
         # and nothing was written to the image, which is read-only
         assert host.files() == before

@@ -49,6 +49,40 @@ def test_a_message_is_sent_and_followed(running: Up) -> None:
     assert shown["waiting_for"] is None
 
 
+def test_statuses_come_by_webhook_also_from_a_sandbox_that_was_started_again(running: Up) -> None:
+    # given a sandbox that dies, and with it what it was told
+    victim = running.children()["sandbox"]
+    victim.kill()
+    until(lambda: running.children().get("sandbox") not in (None, victim), 30)
+
+    # when a message is sent, then it tells us of it, with a signature that we believe
+    sent = running.paceline("send", ACCOUNT, "--to", RECIPIENT, "--text", "Your parcel leaves today.").out.strip()
+    until(lambda: running.status(sent) in ("delivered", "read"))
+    until(lambda: webhooks_of_the_sandbox(running)["acknowledged"] >= 1)
+    assert webhooks_of_the_sandbox(running)["dropped"] == 0
+
+
+def webhooks_of_the_sandbox(running: Up) -> dict[str, int]:
+    counts: dict[str, int] = json.loads(get(running.ports.sandbox, "/_control/aurogy/summary")[1])["webhooks"]
+    return counts
+
+
+def test_metrics_are_on_an_address_of_their_own(running: Up) -> None:
+    # given a message that was sent
+    sent = running.paceline("send", ACCOUNT, "--to", RECIPIENT, "--text", "Your parcel leaves today.").out.strip()
+    until(lambda: running.status(sent) in ("delivered", "read"))
+
+    # then the private address shows what became of it, and the public one nothing
+    status, text = get(running.ports.metrics, "/metrics")
+    assert status == 200
+    assert b'paceline_part_up{part="database"} 1.0' in text
+    counted = f'paceline_requests_total{{account="{ACCOUNT}",lane="{ACCOUNT}/send",outcome="accepted"}}'
+    assert counted.encode() in text
+    assert f'paceline_webhooks_total{{account="{ACCOUNT}",outcome="stored"}}'.encode() in text
+    assert get(running.ports.hooks, "/metrics")[0] == 404
+    assert get(running.ports.metrics, f"/hooks/{ACCOUNT}")[0] == 404
+
+
 def test_an_account_that_is_closed_waits_and_one_that_is_opened_goes_on_at_once(running: Up) -> None:
     # given a closed account with a message
     assert running.paceline("close", ACCOUNT).code == 0
@@ -93,6 +127,8 @@ def test_doctor_finds_nothing_wrong(running: Up) -> None:
     subjects = [finding["subject"] for finding in found.json]
     assert subjects[:3] == ["configuration", "database", "database's clock"]
     assert f"account {ACCOUNT}" in subjects
+    asked = next(finding for finding in found.json if finding["subject"] == f"account {ACCOUNT} at aurogy")
+    assert asked["found"].startswith("works, answered in")
     assert all(finding["ok"] for finding in found.json)
 
 

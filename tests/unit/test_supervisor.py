@@ -150,3 +150,27 @@ with Supervisor(lines) as supervisor:
     running.stdout.close()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
+
+
+def test_a_child_is_prepared_each_time_it_was_started() -> None:
+    # given a child that forgets what it was told, and takes two tries to listen
+    lines = Lines()
+    tries: list[int] = []
+
+    def prepare() -> bool:
+        tries.append(len(tries))
+        return len(tries) % 2 == 0
+
+    forgetful = Child("forgetful", [sys.executable, "-c", FOREVER], dict(os.environ), ROOT, 0, prepare=prepare)
+    with Supervisor(lines) as supervisor:
+        supervisor.start(forgetful)
+        turn_until(supervisor, lambda: len(tries) == 2)
+        supervisor.ready()
+        supervisor.turn(0.1)
+        assert len(tries) == 2, "once is enough"
+
+        # when it dies and is started again
+        (victim,) = left_behind()
+        victim.kill()
+        turn_until(supervisor, lambda: len(tries) == 4)
+    assert len(tries) == 4, "one that stops is told nothing"

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from config.settings import Settings
@@ -64,10 +65,15 @@ def hooks(settings: Settings, *, sandbox: bool) -> Child:
     return Child("hooks", command, environment(settings, sandbox=sandbox), CHECKOUT, AROUND)
 
 
-def sandbox_(settings: Settings, sandbox_settings: Path | None = None) -> Child:
-    """The sandbox. It keeps what arrived in `.paceline/`, and goes on there when it starts again."""
+def sandbox_(
+    settings: Settings, sandbox_settings: Path | None = None, prepare: Callable[[], bool] | None = None
+) -> Child:
+    """The sandbox. It keeps what arrived in `.paceline/`, and goes on there when it starts again.
+
+    `prepare` tells it what it forgets; see `Child`.
+    """
     ledger = settings.connection.root / ".paceline" / "sandbox.jsonl"
     command = [sys.executable, "-m", "sandbox", "--bind", str(settings.sandbox.bind), "--ledger", str(ledger)]
     if sandbox_settings is not None:
         command += ["--settings", str(sandbox_settings)]
-    return Child("sandbox", command, environment(settings, sandbox=True), CHECKOUT, SANDBOX)
+    return Child("sandbox", command, environment(settings, sandbox=True), CHECKOUT, SANDBOX, prepare=prepare)

@@ -1,13 +1,15 @@
-"""`paceline migrate`."""
+"""`paceline migrate` and `paceline purge`."""
 
 from pathlib import Path
 
 from config.settings import Settings
 from paceline import tables
 from paceline.database import engine
+from paceline.producing import emit
 from worker import schema
-from worker.app import topology_of
-from worker.commands.context import say, settings_of
+from worker.app import retention_of, topology_of
+from worker.commands.context import database, say, settings_of
+from worker.planning import by_index
 
 
 def migrate(config: Path | None, *, sandbox: bool) -> None:
@@ -26,3 +28,17 @@ def prepare(settings: Settings) -> str:
         return schema.publish(opened, topology_of(settings))
     finally:
         opened.dispose()
+
+
+def purge(config: Path | None, *, sandbox: bool, as_json: bool, dry_run: bool) -> None:
+    """Forget what is old, as the workers do every night, and say how much."""
+    settings = settings_of(config, sandbox=sandbox)
+    with database(settings) as opened:
+        retention = retention_of(settings, by_index(opened), topology_of(settings))
+        counts = retention.count() if dry_run else retention.purge()
+    if as_json:
+        emit(counts)
+        return
+    width = max(map(len, counts))
+    title = "would be forgotten" if dry_run else "forgotten"
+    emit("\n".join([f"{title}:", *(f"  {name:<{width}}  {count}" for name, count in counts.items())]))

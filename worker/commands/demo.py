@@ -36,7 +36,6 @@ from worker.commands.up import WIDTH, everything
 from worker.lanes_view import lane_views
 from worker.limits import Limiter
 from worker.statements import attempt, message
-from worker.topology import Work
 
 # The demo reads its own configuration, and writes to no database but its own.
 FOREIGN = ("PACELINE_CONFIG", "PACELINE_DATABASE_URL", "PACELINE_BROKER_URL")
@@ -102,7 +101,7 @@ def _enqueue(settings: Settings, view: DemoView) -> int:
 def _follow(settings: Settings, supervisor: Supervisor, engine: Engine, view: DemoView) -> None:
     """Show the lanes until every message has come to rest, time is up, or a signal asked to stop."""
     topology = topology_of(settings)
-    used = {name: lane for name, lane in topology.lanes.items() if lane.work is not Work.CALL}
+    used = {name: lane for name, lane in topology.lanes.items() if lane.senders or lane.pollers}
     busy = replace(topology, lanes=used)
     started = shown = time.monotonic()
     with closing(redis_client(settings.connection)) as redis, view.running():
@@ -157,6 +156,7 @@ def _rows(it: Outcome) -> list[tuple[str, str]]:
         "delivered": delivered + was_read,
         "of these read": was_read,
         "failed": count(Status.FAILED, 0),
+        "webhooks taken": it.arrived["webhooks"]["acknowledged"],
         "attempts": it.attempts,
         "answered 429": it.arrived["throttled"],
         "arrived twice": it.arrived["duplicates"]["surplus"],
@@ -179,6 +179,7 @@ def broken_promises(it: Outcome) -> list[str]:
         f"{arrived['duplicates']['surplus']} messages arrived twice.": arrived["duplicates"]["surplus"],
         f"The limit of {', '.join(over)} was exceeded.": over,
         f"{missing} messages are missing.": missing,
+        "No webhook was taken.": not arrived["webhooks"]["acknowledged"],
         f"Not settled after {PATIENCE:g} s: {moving}.": moving,
         f"{unknown} messages are unknown.": unknown,
         f"The sandbox accepted {arrived['accepted']} messages, we know of {it.accepted}.": (

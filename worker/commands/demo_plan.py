@@ -20,6 +20,7 @@ _CONFIGURATION = """\
 # Written by `paceline demo`, anew each time.
 [hooks]
 bind = "127.0.0.1:{hooks}"
+metrics_bind = "127.0.0.1:{metrics}"
 [flower]
 bind = "127.0.0.1:{flower}"
 [sandbox]
@@ -51,8 +52,8 @@ failed_share = 0.02
 
 def write_configuration(directory: Path) -> tuple[Path, Path]:
     """Write the installation's configuration, on ports that are free, and the sandbox's settings; their paths."""
-    hooks, flower, sandbox = _free_ports(3)
-    values = {"account": ACCOUNT, "send": SEND, "status": STATUS, "hooks": hooks, "flower": flower, "sandbox": sandbox}
+    ports = dict(zip(("hooks", "metrics", "flower", "sandbox"), _free_ports(4), strict=True))
+    values = {"account": ACCOUNT, "send": SEND, "status": STATUS, **ports}
     files = (directory / "paceline.toml", directory / "sandbox.toml")
     for file, text in zip(files, (_CONFIGURATION, _SANDBOX), strict=True):
         file.write_text(text.format(**values), encoding="utf-8")

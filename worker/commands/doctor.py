@@ -8,6 +8,7 @@ import typer
 from redis import Redis
 from sqlalchemy import Engine, select
 
+from config.logging import configure
 from config.settings import Settings
 from paceline import tables, wire
 from paceline.broker import redis_client
@@ -16,16 +17,23 @@ from paceline.database import read
 from paceline.errors import ConfigurationError, PacelineError
 from paceline.producing import emit
 from worker import doctor as looks
+from worker import doctor_providers as outside
 from worker import embedded, schema
 from worker.app import topology_of
 from worker.commands.context import settings_of
 from worker.doctor import Finding
+from worker.gate import Gates
 from worker.lanes_view import lane_views
+from worker.ledger import Ledger
 from worker.limits import Limiter
+from worker.probe import Prober
+from worker.store import Store
+from worker.transport import Transport
 
 
 def doctor(config: Path | None, *, sandbox: bool, as_json: bool) -> None:
     """Look at everything and say what to do; exit code 1 if something is wrong."""
+    configure(level="ERROR")  # what is found is told below, and stdout is for that alone
     findings = list(_findings(config, sandbox=sandbox))
     if as_json:
         emit([finding.as_json() for finding in findings])
@@ -52,9 +60,11 @@ def _findings(config: Path | None, *, sandbox: bool) -> Iterator[Finding]:
         try:
             of_database = list(looks.database(opened))
             yield from of_database
-            yield from _broker(settings, redis)
+            of_broker = list(_broker(settings, redis))
+            yield from of_broker
+            yield from looks.software()
             if of_database[0].ok:
-                yield from _lanes(settings, opened, redis)
+                yield from _lanes(settings, opened, redis, asking=of_broker[0].ok)
         finally:
             opened.dispose()
 
@@ -68,12 +78,18 @@ def _broker(settings: Settings, redis: Redis) -> Iterator[Finding]:
     yield from looks.broker(redis)
 
 
-def _lanes(settings: Settings, opened: Engine, redis: Redis) -> Iterator[Finding]:
+def _lanes(settings: Settings, opened: Engine, redis: Redis, *, asking: bool) -> Iterator[Finding]:
+    """What the lanes say; and, if there is a broker to give tokens, what the providers do."""
     topology = topology_of(settings)
     with read(opened) as connection:
         published = set(connection.execute(select(tables.columns(tables.Account).c.name)).scalars())
     limiter = Limiter(redis, wire.limiter_prefix(schema.installation(opened)))
     yield from looks.lanes(lane_views(opened, limiter, topology), topology, published)
+    if asking and published >= topology.senders.keys():
+        with closing(Transport()) as transport:
+            gates = Gates(topology, limiter, Ledger(opened, limiter, topology))
+            yield from outside.accounts(Prober(Store(opened), gates, transport), topology)
+    yield from outside.webhooks(topology, settings.hooks.public_url)
 
 
 def _line(finding: Finding) -> str:

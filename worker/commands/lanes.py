@@ -25,7 +25,7 @@ from worker.limits import Limiter
 EVERY = 1.0  # seconds
 MOST = 100_000  # messages that are counted each time while watching
 
-TITLES = ("lane", "state", "tokens left", "backlog", "oldest", "in flight", "unknown")
+TITLES = ("lane", "state", "tokens left", "backlog", "done by", "oldest", "in flight", "unknown")
 
 
 def lanes(config: Path | None, *, sandbox: bool, as_json: bool, watch: bool) -> None:
@@ -63,6 +63,7 @@ def _rows(views: Sequence[LaneView]) -> list[tuple[str, ...]]:
             _state(view),
             ", ".join(f"{'?' if it.left is None else it.left} of {it.limit}" for it in view.limits),
             f"{view.backlog}{'+' if view.backlog == MOST else ''}",
+            "-" if view.forecast is None else iso(moment(view.forecast)),
             "-" if view.oldest_at is None else iso(moment(view.oldest_at)),
             str(view.in_flight),
             str(view.unknown),

@@ -31,6 +31,18 @@ def migrate(config: Config = None, sandbox: Sandbox = False) -> None:
     migrate(config, sandbox=sandbox)
 
 
+def purge(
+    config: Config = None,
+    sandbox: Sandbox = False,
+    as_json: AsJson = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and forget nothing.")] = False,
+) -> None:
+    """Forget what is older than `[retention]` says, as the workers do every night; prints how much."""
+    from worker.commands.database import purge
+
+    purge(config, sandbox=sandbox, as_json=as_json, dry_run=dry_run)
+
+
 def worker(config: Config = None, sandbox: Sandbox = False) -> None:
     """Run the worker processes; Ctrl-C finishes what is on the wire and stops."""
     from worker.commands.processes import worker
@@ -146,6 +158,6 @@ def doctor(config: Config = None, sandbox: Sandbox = False, as_json: AsJson = Fa
 
 def join(app: typer.Typer) -> None:
     """Add the service's commands to the application's."""
-    running = (init, up, demo, worker, beat, hooks, flower, sandbox, migrate)
+    running = (init, up, demo, worker, beat, hooks, flower, sandbox, migrate, purge)
     for command in (*running, retry, resolve, open_, close, lanes, doctor):
         app.command(command.__name__.rstrip("_"))(command)

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import uvicorn
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -15,13 +14,18 @@ from paceline.connection import private_directory
 from paceline.errors import DatabaseNotReady
 from worker import embedded, schema
 from worker.app import make_app, topology_of
+from worker.callbacks import Callbacks
 from worker.commands import children, readiness
 from worker.commands.context import check_broker, database, settings_of
+from worker.commands.serving import check_addresses, private, public, serve
 from worker.commands.supervisor import Child, Supervisor
+from worker.counters import Tally
 from worker.hooks import make_hooks
+from worker.metrics import Metrics
+from worker.metrics_app import counted, make_metrics
 
 PATIENCE = 30.0  # seconds that a starting process waits for the database and the broker
-LAST_ANSWERS = 5  # seconds for the webhooks under way when the receiver stops
+SCRAPE = {"socket_timeout": 1.5, "socket_connect_timeout": 1.5}  # seconds for the broker's answer to a scrape
 
 
 def worker(config: Path | None, *, sandbox: bool) -> None:
@@ -53,18 +57,20 @@ def flower(config: Path | None, *, sandbox: bool) -> None:
 
 
 def hooks(config: Path | None, *, sandbox: bool) -> None:
-    """Receive webhooks until a signal asks to stop."""
+    """Receive webhooks, and answer scrapes on an address of their own, until a signal asks to stop."""
     settings = settings_of(config, sandbox=sandbox)
     configure()
+    addresses = settings.hooks
+    check_addresses(settings.file, {"hooks.bind": addresses.bind, "hooks.metrics_bind": addresses.metrics_bind})
+    topology, tally = topology_of(settings), Tally()
     with database(settings) as engine:
-        uvicorn.run(
-            make_hooks(engine, topology_of(settings)),
-            host=settings.hooks.bind.host,
-            port=settings.hooks.bind.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=LAST_ANSWERS,
-        )
+        receiver = make_hooks(engine, topology, Callbacks.of(engine, settings.callback_url))
+        served = [public(counted(receiver, topology.senders, tally), addresses.bind)]
+        if addresses.metrics_bind is not None:
+            redis = redis_client(settings.connection, **SCRAPE)
+            metrics = Metrics(engine, redis, schema.installation(engine), topology, lambda: tally.counts)
+            served.append(private(make_metrics(metrics), addresses.metrics_bind))
+        serve(served)
 
 
 def sandbox(config: Path | None) -> None:

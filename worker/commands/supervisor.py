@@ -27,13 +27,17 @@ from worker.commands.output import Output
 
 AGAIN = wait_exponential(multiplier=0.5, max=30)  # before a process that ended is started again
 STEADY = 60.0  # seconds after which a process' earlier ends are forgotten
+PREPARING = 0.1  # seconds between two tries to prepare a process
 IMPATIENCE = 0.5  # seconds within which two signals are one: a terminal and a parent may both send it
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process to run. Those of a higher `stage` stop first; `grace` is how many seconds they have for it."""
+    """A process to run. Those of a higher `stage` stop first; `grace` is how many seconds they have for it.
+
+    `prepare` is called again and again, until it answers True, each time the process was started.
+    """
 
     name: str
     command: Sequence[str]
@@ -41,6 +45,7 @@ class Child:
     directory: Path
     stage: int
     grace: float = 10.0
+    prepare: Callable[[], bool] | None = None
 
 
 class ChildEnded(PacelineError):
@@ -60,6 +65,7 @@ class _Running:
     since: float
     rest: bytes = b""
     last: str = ""
+    prepared: bool = False
 
 
 class Supervisor:
@@ -116,7 +122,7 @@ class Supervisor:
             process_group=0,  # a terminal's Ctrl-C is for the supervisor alone
             preexec_fn=_follow(os.getpid()),
         )
-        running = _Running(child, process, time.monotonic())
+        running = _Running(child, process, time.monotonic(), prepared=child.prepare is None)
         if process.stdout is not None:
             os.set_blocking(process.stdout.fileno(), False)
             self._selector.register(process.stdout, selectors.EVENT_READ, running)
@@ -132,6 +138,7 @@ class Supervisor:
         Raises `ChildEnded` if a process ended before `ready` was called.
         """
         dues = [due - time.monotonic() for due, _ in self._waiting.values()]
+        dues += [PREPARING for running in self._running.values() if not running.prepared]
         for key, _ in self._selector.select(max(0.0, min([seconds, *dues]))):
             if key.fileobj is self._wake:
                 _drain(self._wake)
@@ -142,6 +149,7 @@ class Supervisor:
         now = time.monotonic()
         for name in [name for name, (due, _) in self._waiting.items() if due <= now]:
             self.start(self._waiting.pop(name)[1])
+        self._prepare()
         if self._output is not None:
             self._output.flush()
 
@@ -162,6 +170,11 @@ class Supervisor:
                 self.turn(0.2)
         if self._output is not None:
             self._output.flush(1.0)
+
+    def _prepare(self) -> None:
+        for running in self._running.values():
+            if not running.prepared and self._phase is not _Phase.STOPPING:
+                running.prepared = bool(running.child.prepare and running.child.prepare())
 
     def _ask(self, *_: object) -> None:
         now = time.monotonic()

@@ -1,15 +1,12 @@
 """`paceline up`: everything in one terminal."""
 
 import fcntl
-import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from config.settings import Settings
-from config.values import Bind
 from paceline.broker import broker_socket, redis_client
 from paceline.connection import private_directory
 from paceline.errors import ConfigurationError, PacelineError
@@ -19,6 +16,8 @@ from worker.commands import children, readiness
 from worker.commands.context import check_broker, settings_of
 from worker.commands.database import prepare
 from worker.commands.output import Output, Printer
+from worker.commands.sandbox_webhooks import SandboxWebhooks
+from worker.commands.serving import check_addresses
 from worker.commands.supervisor import Supervisor
 
 WIDTH = 9  # characters of the longest name
@@ -55,26 +54,12 @@ def everything(
 
 def check_ports(settings: Settings, *, sandbox: bool) -> None:
     """Raise `ConfigurationError` for each address that cannot be listened at."""
-    binds = {"hooks": settings.hooks.bind, "flower": settings.flower.bind}
-    if sandbox:
-        binds["sandbox"] = settings.sandbox.bind
-    problems = [
-        f"{settings.file}: {name}.bind: {bind} {problem}"
-        for name, bind in binds.items()
-        if (problem := _port_problem(bind)) is not None
-    ]
-    if problems:
-        raise ConfigurationError(problems)
-
-
-def _port_problem(bind: Bind) -> str | None:
-    try:
-        family = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)[0][0]
-        socket.create_server((bind.host, bind.port), family=family).close()
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        return f"cannot be listened at ({reason}); choose another address or stop what uses it"
-    return None
+    binds = {
+        "hooks.bind": settings.hooks.bind,
+        "hooks.metrics_bind": settings.hooks.metrics_bind,
+        "flower.bind": settings.flower.bind,
+    }
+    check_addresses(settings.file, {**binds, "sandbox.bind": settings.sandbox.bind} if sandbox else binds)
 
 
 @contextmanager
@@ -100,10 +85,11 @@ def _start(
     if not _start_broker(supervisor, settings):
         return False
     redis = redis_client(settings.connection)
+    webhooks = SandboxWebhooks(settings)
     try:
         check_broker(redis)
         if sandbox:
-            supervisor.start(children.sandbox_(settings, sandbox_settings))
+            supervisor.start(children.sandbox_(settings, sandbox_settings, prepare=webhooks.tell))
         for child in (
             *children.workers(settings, sandbox=sandbox),
             children.hooks(settings, sandbox=sandbox),
@@ -112,7 +98,7 @@ def _start(
         ):
             supervisor.start(child)
         checks = [
-            *([readiness.http_server("the sandbox", settings.sandbox.bind, "/_control")] if sandbox else []),
+            *([readiness.Check("the sandbox", lambda: webhooks.told)] if sandbox else []),
             readiness.http_server("hooks", settings.hooks.bind, "/health"),
             readiness.http_server("Flower", settings.flower.bind, "/healthcheck"),
             readiness.workers(make_app(settings, installation), children.nodes(settings)),
