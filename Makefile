@@ -1,13 +1,14 @@
 # make demo     send a few hundred messages through the sandbox and show it
 # make test     everything that must hold: lint, types, layers, tests
 # make lint     without the tests
+# make docs     write the pages that are made from the code
 # make bench    measure; make chaos: kill processes for a while; make clean: forget what was built
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test lint bench chaos clean
+.PHONY: demo test lint docs bench chaos clean
 
 demo: $(STAMP)
 	@$(BIN)/paceline demo
@@ -21,6 +22,9 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
+
+docs: $(STAMP)
+	@$(BIN)/python -m docs.generate
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks

@@ -6,6 +6,7 @@ Checked against Celery and kombu 5.7. Nothing here depends on a broker that keep
 from collections.abc import MutableMapping
 from typing import Any
 
+from celery.schedules import crontab
 from kombu.entity import Exchange, Queue
 
 from config.settings import Settings
@@ -15,6 +16,8 @@ from paceline.connection import celery_transport_options, celery_url
 THREADS = 64  # of each process; slices use a quarter of them, so that the pool is never full
 TICK_EVERY = 1.0  # seconds
 SWEEP_EVERY = 5.0  # seconds
+BROADCAST_EVERY = 3.0  # seconds
+PURGE_AT = {"hour": 3, "minute": 17}  # UTC: few people are awake to send, and no quota begins anew
 
 # Celery prefers these to its configuration. They are an application's, and would lead our workers to its broker.
 ENVIRONMENT = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
@@ -63,6 +66,8 @@ def _tasks(installation: str) -> dict[str, Any]:
             wire.PUMP: {"queue": wire.pump_queue(installation)},  # a wake-up for `high` names its queue itself
             wire.TICK: {"queue": system},
             wire.SWEEP: {"queue": system},
+            wire.BROADCAST: {"queue": system},
+            wire.PURGE: {"queue": system},
             wire.ENQUEUE: {"queue": wire.ENQUEUE_QUEUE},
         },
         "task_serializer": "json",
@@ -103,5 +108,7 @@ def _beat() -> dict[str, Any]:
         "beat_schedule": {
             "tick": {"task": wire.TICK, "schedule": TICK_EVERY},
             "sweep": {"task": wire.SWEEP, "schedule": SWEEP_EVERY},
+            "broadcast": {"task": wire.BROADCAST, "schedule": BROADCAST_EVERY},
+            "purge": {"task": wire.PURGE, "schedule": crontab(**PURGE_AT)},
         },
     }

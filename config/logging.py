@@ -28,8 +28,21 @@ FORBIDDEN = frozenset(
     }
 )  # fmt: skip
 
-# Celery's lines for every call, and httpx's for every request, say nothing that ours do not.
-QUIET = ("celery.app.trace", "celery.beat", "celery.worker.strategy", "httpcore", "httpx", "uvicorn.access")
+# Celery's lines for every call and httpx's for every request say nothing that ours do not; its pool's quote arguments.
+QUIET = (
+    "celery.app.trace",
+    "celery.beat",
+    "celery.pool",
+    "celery.worker.strategy",
+    "httpcore",
+    "httpx",
+    "uvicorn.access",
+)
+
+# Celery writes out whole what it cannot make a task of: a call by a name that is misspelt, or one that is no JSON.
+_QUOTING = "celery.worker.consumer"
+_QUOTED = "message body"
+_UNDECODED = "Can't decode message body"
 
 
 def configure(json: bool | None = None, level: str = "INFO", stream: TextIO | None = None) -> None:
@@ -55,7 +68,7 @@ def configure(json: bool | None = None, level: str = "INFO", stream: TextIO | No
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *first],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, unquoted, *first],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, refuse_secrets, *rendering],
         )
     )
@@ -64,6 +77,16 @@ def configure(json: bool | None = None, level: str = "INFO", stream: TextIO | No
     root.setLevel(threshold)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+
+
+def unquoted(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """A processor that leaves of what Celery says about a call that it cannot read only the first line."""
+    said = str(event.get("event", ""))
+    if str(event.get("logger", "")).startswith(_QUOTING) and _QUOTED in said:
+        # The headers, which may show the arguments, stand in the first line of this one.
+        event["event"] = _UNDECODED if said.startswith(_UNDECODED) else said.partition("\n")[0]
+        event.pop("exc_info", None)
+    return event
 
 
 def refuse_secrets(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -14,6 +14,7 @@ from config.accounts import AccountReader, AccountSettings, check_name, may_be_p
 from config.keys import KeySettings
 from config.problems import Problems, Section
 from config.values import (
+    Age,
     Bind,
     BindAddress,
     BrokerUrl,
@@ -21,6 +22,7 @@ from config.values import (
     HttpUrl,
     InFlight,
     Login,
+    OptionalBindAddress,
     Processes,
     Rate,
     Word,
@@ -31,11 +33,14 @@ from paceline.errors import ConfigurationError
 from providers.base import Provider
 from providers.registry import PROVIDERS
 
+DAY = 86_400.0  # seconds
+
 
 class HooksSettings(Section):
-    """`[hooks]`: where webhooks are received, and how providers reach that place."""
+    """`[hooks]`: where webhooks are received, how providers reach that place, and where Prometheus finds metrics."""
 
     bind: BindAddress = Bind("127.0.0.1", 8085)
+    metrics_bind: OptionalBindAddress = Bind("127.0.0.1", 9185)
     public_url: HttpUrl | None = None
 
 
@@ -80,7 +85,31 @@ class LimiterSettings(Section):
     guard: Guard | None = None
 
 
-SECTIONS = ("database", "broker", "hooks", "worker", "flower", "sandbox", "events", "limiter", "accounts", "routes")
+class RetentionSettings(Section):
+    """`[retention]`: for how long what is over is kept; a message's contents and itself since it is final."""
+
+    content: Age = 30 * DAY
+    messages: Age = 90 * DAY
+    events: Age = 90 * DAY
+    webhooks: Age = 30 * DAY
+    idempotency_keys: Age = 180 * DAY
+    jobs: Age = 30 * DAY
+    grants: Age = 7 * DAY
+
+
+SECTIONS = (
+    "database",
+    "broker",
+    "hooks",
+    "worker",
+    "flower",
+    "sandbox",
+    "events",
+    "limiter",
+    "retention",
+    "accounts",
+    "routes",
+)
 
 
 @dataclass(frozen=True)
@@ -95,6 +124,7 @@ class Settings:
     sandbox: SandboxSettings
     events: EventsSettings
     limiter: LimiterSettings
+    retention: RetentionSettings
     accounts: Mapping[str, AccountSettings]
     routes: Mapping[str, tuple[str, ...]]
 
@@ -102,6 +132,13 @@ class Settings:
     def keys(self) -> Mapping[str, KeySettings]:
         """The keys to which limits belong, by name; each is named after its first account."""
         return MappingProxyType(keys.group(self.accounts.values()))
+
+    @property
+    def callback_url(self) -> str | None:
+        """Where providers reach the hooks server: the public URL, or, if none of them is beyond this machine, here."""
+        bases = [account.account.base_url for account in self.accounts.values()]
+        near = bool(bases) and all(stays_near(base, None) for base in bases)
+        return self.hooks.public_url or (self.hooks.bind.url if near else None)
 
 
 def load(
@@ -134,6 +171,7 @@ def load(
         sandbox=sandbox_settings,
         events=problems.read(EventsSettings, "events", tables["events"]),
         limiter=problems.read(LimiterSettings, "limiter", tables["limiter"]),
+        retention=problems.read(RetentionSettings, "retention", tables["retention"]),
         accounts=MappingProxyType(accounts),
         routes=MappingProxyType(_routes(tables["routes"], tables["accounts"], accounts, problems)),
     )
@@ -173,12 +211,21 @@ def _check_reach(settings: Settings, plain_host: str | None, problems: Problems,
 
 
 def _check_completeness(settings: Settings, events: object, problems: Problems) -> None:
+    if settings.hooks.metrics_bind == settings.hooks.bind:
+        problems.add("hooks.metrics_bind", "must be another address than hooks.bind, which the providers reach")
     flower = settings.flower
     if flower.basic_auth is None and not is_loopback(flower.bind.host) and not problems.of("flower.basic_auth"):
         problems.add("flower.basic_auth", 'is required where flower.bind is not loopback: "user:password"')
     if settings.events.task is None and events and not problems.of("events.task"):
         problems.add(
             "events.task", 'is required beside queue and broker: a Celery task\'s name, as in "myapp.on_message"'
+        )
+
+    retention = settings.retention
+    if retention.idempotency_keys < retention.messages:
+        problems.add(
+            "retention.idempotency_keys",
+            "must not be shorter than retention.messages: what is still there must not be sent a second time",
         )
 
 

@@ -20,28 +20,39 @@ HEAD = """\
 [hooks]
 #bind = "127.0.0.1:8085"                     # POST /hooks/<account>
 #public_url = "https://hooks.example.com"    # how providers reach it; none by default
+#metrics_bind = "127.0.0.1:9185"             # GET /metrics, for Prometheus: never public; "none" for nowhere
 
 [worker]
-#processes = 2
+#processes = 2                               # that send, on this host
 #in_flight = 64                              # requests at once in each process
 
 [flower]
-#bind = "127.0.0.1:5555"
+#bind = "127.0.0.1:5555"                     # where it answers
 #basic_auth = "${FLOWER_LOGIN}"              # user:password; required where bind is not loopback
 #rows_per_second = 200                       # messages shown as rows; above it they are sampled
 
 [sandbox]
-#bind = "127.0.0.1:8900"
+#bind = "127.0.0.1:8900"                     # every provider, each below its name
 #public_url = "http://sandbox:8900"          # its host may be reached over http://, like loopback
 
 [limiter]
 #guard = "0.5s"                              # added to each rolling window; by default 0.5s or a tenth of the window,
                                              # whichever is smaller
 
+# For how long what is over is kept. "1h" to "36500d".
+[retention]
+#content = "30d"                             # recipients and bodies, since their message is final
+#messages = "90d"                            # the message with its attempts and events, since it is final
+#events = "90d"                              # what client.events reads, since it happened
+#webhooks = "30d"                            # what providers posted, since it came
+#idempotency_keys = "180d"                   # not shorter than messages; a key goes only after its message
+#jobs = "30d"                                # jobs, since they have ended
+#grants = "7d"                               # the ledger of requests; never less than the longest limit's window
+
 # An application's Celery task that is told of every change and inbound event, by ids alone; none by default.
 [events]
-#task = "myapp.on_message"
-#queue = "celery"
+#task = "myapp.on_message"                   # its name
+#queue = "celery"                            # on which its workers look for it
 #broker = "redis://host:6379/0"              # if the application's is another
 
 # A limit is "<n>/<window>": second, minute, hour, <k>s, <k>m or <k>h is a rolling window, day a quota that begins anew
@@ -70,7 +81,7 @@ def _account(provider: Provider, *, chosen: bool) -> Iterator[str]:
         variable = f"{provider.name}_{credential.name}".upper().replace("-", "_")
         remark = "; ".join(filter(None, ("" if credential.required else "optional", credential.hint)))
         yield f'{mark}{credential.name} = "${{{variable}}}"' + (f"  # {remark}" if remark else "")
-    yield f'#base_url = "{provider.base_url}"'
+    yield f'#base_url = "{provider.base_url}"  # where its API answers'
     yield '#on_unknown = "hold"  # or "retry": send again what may have been accepted'
     yield f'#timeout = "{provider.timeout:g}s"  # of one request, from connecting to the last byte'
     yield '#reserve = "0%"  # of each limit, kept for priority "high"'
@@ -81,18 +92,18 @@ def _account(provider: Provider, *, chosen: bool) -> Iterator[str]:
     yield f"#schedule = {_list(RETRY_SCHEDULE)}  # seconds, jittered; its length is the retry budget"
     yield f"#[accounts.{name}.poll]"
     yield f"#schedule = {_list(POLL_SCHEDULE)}  # seconds after acceptance, then the last one repeats"
-    yield f'#give_up_after = "{GIVE_UP_AFTER / 3600:g}h"'
+    yield f'#give_up_after = "{GIVE_UP_AFTER / 3600:g}h"  # since acceptance: then it is final, reason no_report'
     yield f"#[accounts.{name}.options]"
     for option_name, option in provider.options.items():
-        yield f"#{option_name} = {_value(option.default)}  # {option.meaning}"
+        yield f"#{option_name} = {as_toml(option.default)}  # {option.meaning}"
     yield ""
 
 
 def _list(items: Iterable[str | float]) -> str:
-    return f"[{', '.join(map(_value, items))}]"
+    return f"[{', '.join(map(as_toml, items))}]"
 
 
-def _value(value: str | float | bool) -> str:
+def as_toml(value: str | float | bool) -> str:
     if isinstance(value, str):
         return json.dumps(value)  # a TOML string too
     return str(value).lower() if isinstance(value, bool) else f"{value:.15g}"

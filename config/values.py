@@ -10,6 +10,9 @@ from pydantic import BeforeValidator, PlainValidator, SecretStr
 
 from paceline.limit import Limit, parse_duration
 
+SHORTEST_AGE = 3600.0
+LONGEST_AGE = 36_500 * 86_400.0  # a hundred years: as good as for ever
+
 
 class Bind(NamedTuple):
     """An address to listen at."""
@@ -21,10 +24,15 @@ class Bind(NamedTuple):
         return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
-    def url(self) -> str:
-        """How a process on this host reaches it: `http://…`, on loopback if it listens everywhere."""
+    def loopback(self) -> str:
+        """The host under which this host reaches it: loopback if it listens everywhere."""
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # named here to be avoided
-        return f"http://{Bind(everywhere.get(self.host, self.host), self.port)}"
+        return everywhere.get(self.host, self.host)
+
+    @property
+    def url(self) -> str:
+        """How a process on this host reaches it: `http://…`."""
+        return f"http://{Bind(self.loopback, self.port)}"
 
 
 def is_loopback(host: str) -> bool:
@@ -60,6 +68,10 @@ def _bind(value: object) -> Bind:
     return Bind(host, port)
 
 
+def _bind_or_none(value: object) -> Bind | None:
+    return None if value in ("", "none") else _bind(value)
+
+
 def _duration(shortest: float, longest: float) -> Callable[[object], float]:
     def check(value: object) -> float:
         rule = 'must be a duration such as "30s", "10m" or "72h", or a number of seconds'
@@ -68,10 +80,20 @@ def _duration(shortest: float, longest: float) -> Callable[[object], float]:
         except (ValueError, TypeError):
             raise ValueError(rule) from None
         if not shortest <= seconds <= longest:
-            raise ValueError(f"{rule}, from {shortest:g}s to {longest:g}s")
+            raise ValueError(f"{rule}, from {shortest:g}s to {longest:.15g}s")
         return seconds
 
     return check
+
+
+def _age(value: object) -> float:
+    try:
+        seconds = parse_duration(value)  # type: ignore[arg-type]  # it refuses what is neither
+    except (ValueError, TypeError):
+        seconds = -1.0
+    if not SHORTEST_AGE <= seconds <= LONGEST_AGE:
+        raise ValueError('must be a duration from "1h" to "36500d", such as "30d"')
+    return seconds
 
 
 def _fraction(value: object) -> float:
@@ -120,9 +142,11 @@ def _broker(value: object) -> object:
 
 HttpUrl = Annotated[str, PlainValidator(http_url)]
 BindAddress = Annotated[Bind, PlainValidator(_bind)]
+OptionalBindAddress = Annotated[Bind | None, PlainValidator(_bind_or_none)]
 Timeout = Annotated[float, PlainValidator(_duration(0.1, 600))]
 Delay = Annotated[float, PlainValidator(_duration(0, 30 * 86400))]
 Interval = Annotated[float, PlainValidator(_duration(0.1, 30 * 86400))]
+Age = Annotated[float, PlainValidator(_age)]
 Guard = Annotated[float, PlainValidator(_duration(0.01, 60))]
 Fraction = Annotated[float, PlainValidator(_fraction)]
 LimitValue = Annotated[Limit, PlainValidator(_limit)]

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 LONGEST_GUARD = 0.5
 DAY_GUARD = 5.0
 
-_UNITS = {"s": 1, "m": 60, "h": 3600}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _WORDS = {"second": 1, "minute": 60, "hour": 3600}
 _LIMIT = re.compile(r"(?P<count>[1-9][0-9]{0,11})/(?P<window>\S+)", re.ASCII)
 _SPAN = re.compile(r"(?P<number>[1-9][0-9]{0,8})(?P<unit>[smh])", re.ASCII)
-_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>[smh]?)", re.ASCII)
+_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>[smhd]?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +91,13 @@ def tightest(limits: Iterable[Iterable[Limit]]) -> tuple[Limit, ...]:
 
 
 def parse_duration(value: str | float) -> float:
-    """Seconds in `"30s"`, `"10m"`, `"72h"` or a plain number of seconds. Raises ValueError for anything else."""
+    """Seconds in `"30s"`, `"10m"`, `"72h"`, `"30d"` or a plain number of seconds. Raises ValueError otherwise."""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
         return float(value)
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(
-            f"{value!r} is not a duration: write a number of seconds, or one with s, m or h as in '30s', '10m', '72h'."
+            f"{value!r} is not a duration: write a number of seconds, or one with s, m, h or d as in '30s' or '72h'."
         )
     return float(match["number"]) * _UNITS.get(match["unit"], 1)
 

@@ -123,13 +123,22 @@ def test_of_two_accounts_the_tighter_limit_holds() -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("30s", 30.0), ("10m", 600.0), ("72h", 259200.0), ("1.5h", 5400.0), ("7", 7.0), (2, 2.0), (0.5, 0.5)],
+    [
+        ("30s", 30.0),
+        ("10m", 600.0),
+        ("72h", 259200.0),
+        ("1.5h", 5400.0),
+        ("30d", 2592000.0),
+        ("7", 7.0),
+        (2, 2.0),
+        (0.5, 0.5),
+    ],  # fmt: skip
 )
 def test_a_duration_is_seconds_or_has_a_unit(value: str | float, seconds: float) -> None:
     assert parse_duration(value) == seconds
 
 
-@pytest.mark.parametrize("value", ["", "s", "3d", "-1s", "1h30m", " 1s", True, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("value", ["", "s", "3w", "-1s", "1h30m", " 1s", True, -1, float("nan"), float("inf")])
 def test_anything_else_is_no_duration(value: str | float) -> None:
     with pytest.raises(ValueError, match=r"is not a duration: write .*\.$"):
         parse_duration(value)

@@ -26,7 +26,24 @@ def test_without_a_file_there_are_no_accounts_and_everything_has_its_default(
     assert (str(settings.flower.bind), settings.flower.rows_per_second) == ("127.0.0.1:5555", 200)
     assert settings.sandbox.url == "http://127.0.0.1:8900"
     assert (settings.events.task, settings.limiter.guard) == (None, None)
+    days = {name: seconds / 86400 for name, seconds in settings.retention.model_dump().items()}
+    assert days == {
+        "content": 30, "messages": 90, "events": 90, "webhooks": 30, "idempotency_keys": 180, "jobs": 30, "grants": 7,
+    }  # fmt: skip
     assert (settings.accounts, settings.routes, settings.keys) == ({}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "bind"),
+    [
+        ("", "127.0.0.1:9185"),
+        ('metrics_bind = "[::1]:9000"', "[::1]:9000"),
+        ('metrics_bind = "none"', "None"),
+        ('metrics_bind = ""', "None"),
+    ],
+)
+def test_metrics_have_an_address_of_their_own_or_none(configure: Configure, text: str, bind: str) -> None:
+    assert str(configure(f"[hooks]\n{text}\n{MAIN}").hooks.metrics_bind) == bind
 
 
 def test_an_account_has_its_providers_defaults(configure: Configure) -> None:
@@ -101,6 +118,9 @@ def test_the_other_sections(configure: Configure) -> None:
         broker = "amqp://myapp:hunter2@rabbit"
         [limiter]
         guard = "0.2s"
+        [retention]
+        content = "36h"
+        messages = "7d"
         """,
         {"LOGIN": "ann:hunter2"},
     )
@@ -115,6 +135,7 @@ def test_the_other_sections(configure: Configure) -> None:
     assert settings.sandbox.url == "http://127.0.0.1:9000"
     assert (settings.events.task, settings.events.queue) == ("myapp.on_message", "myapp")
     assert settings.limiter.guard == 0.2
+    assert (settings.retention.content, settings.retention.messages) == (36 * 3600, 7 * 86400)
     assert "hunter2" not in repr(settings)
 
 

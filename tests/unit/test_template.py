@@ -8,7 +8,7 @@ import pytest
 
 from config.settings import load
 from config.template import render
-from providers.base import Provider
+from providers.base import Credential, Provider
 from providers.registry import PROVIDERS
 from tests.unit.settings_support import PROVIDERS as VARIED
 
@@ -24,7 +24,7 @@ def test_the_file_as_written_holds_one_account_and_the_defaults(
 
     assert list(settings.accounts) == ["aurogy-main"]
     assert load(sandbox=True, environ={}).accounts["aurogy-main"].account.base_url == "http://127.0.0.1:8900/aurogy/v1"
-    for section in ("connection", "hooks", "worker", "flower", "sandbox", "events", "limiter"):
+    for section in ("connection", "hooks", "worker", "flower", "sandbox", "events", "limiter", "retention"):
         assert getattr(settings, section) == getattr(defaults, section)
 
 
@@ -34,7 +34,7 @@ def test_every_line_can_be_set(tmp_path: Path, providers: Mapping[str, Provider]
     file = tmp_path / "paceline.toml"
     file.write_text(re.sub(r"(?m)^sms = .*$", "", chosen))  # the example's accounts need not be there
     environ = {"FLOWER_LOGIN": "ann:x", "PGPASSWORD": "x"} | {
-        f"{name}_{credential.name}".upper().replace("-", "_"): credential.sandbox or "somebody"
+        f"{name}_{credential.name}".upper().replace("-", "_"): _value(provider, credential)
         for name, provider in providers.items()
         for credential in provider.credentials
     }
@@ -45,9 +45,15 @@ def test_every_line_can_be_set(tmp_path: Path, providers: Mapping[str, Provider]
     assert list(settings.accounts) == [f"{name}-main" for name in providers]
     for name, provider in providers.items():
         account = settings.accounts[f"{name}-main"]
-        assert [limit.text for limit in account.limits["send"]] == list(provider.limits["send"])
+        texts = {name: tuple(limit.text for limit in limits) for name, limits in account.limits.items()}
+        assert texts == dict(provider.limits)
         assert account.account.base_url == provider.base_url.rstrip("/")
         assert account.account.options == {option: item.default for option, item in provider.options.items()}
+
+
+def _value(provider: Provider, credential: Credential) -> str:
+    """What the credential may be: a region is one that the provider has."""
+    return credential.sandbox or (next(iter(provider.base_urls)) if credential.name == "region" else "somebody")
 
 
 def test_credentials_are_read_from_the_environment() -> None:

@@ -1,0 +1,1 @@
+"""What is written about Paceline; the package `docs.generate` writes the parts that the code knows best."""
