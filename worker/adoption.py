@@ -78,7 +78,7 @@ class Adoption:
             return None
         message = Standing(row.id, row.account, Status(row.status))
         reports = [
-            Report(item.id, item.fingerprint, item.provider_message_id, Status(item.status), item.reason)
+            Report(item.id, item.fingerprint, item.provider_message_id or "", Status(item.status), item.reason)
             for item in said
         ]
         self._inbox.settle(connection, message, reports)

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import structlog
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -22,15 +22,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paceline import tables
 from paceline.database import read
-from providers.answers import sha256
+from providers.answers import digest, sha256
 from providers.base import STATUS_EVENT, Event, Inbound
+from worker.callbacks import NONE, PREFIX, Callbacks
 from worker.delivery import LONGEST_ID, fit
 from worker.group_commit import GroupCommit, NotWritten
 from worker.inbound import UNREADABLE, Arrival, Inbox
+from worker.nonces import Post, judge
 from worker.planning import by_index
+from worker.suppressing import Wish
 from worker.topology import Sender, Topology
 
-PREFIX = "/hooks/"
 LARGEST = 1 << 20  # bytes of a webhook
 HELD = 64 << 20  # bytes of all webhooks that are being read
 READING = 10.0  # seconds in which a webhook must have arrived whole
@@ -52,14 +54,18 @@ _SENTENCES = {
 log = structlog.get_logger("paceline.webhook")
 
 
-def make_hooks(engine: Engine, topology: Topology) -> ASGIApp:
-    """The application on this database, for the accounts of this topology."""
+def make_hooks(engine: Engine, topology: Topology, callbacks: Callbacks = NONE) -> ASGIApp:
+    """The application on this database, for the accounts of this topology; `callbacks` are messages' own addresses."""
     by_index(engine).dispose()  # connections that were opened before do not know
     inbox = Inbox(engine, topology)
 
-    def write(groups: Sequence[Sequence[Arrival]]) -> None:
-        arrivals = [arrival for group in groups for arrival in group]
-        done = inbox.record(arrivals)
+    def write(posts: Sequence[Post]) -> None:
+        def judged(connection: Connection) -> Sequence[Arrival]:
+            judge(connection, posts)
+            return [arrival for post in posts if not post.refused for arrival in post.arrivals]
+
+        arrivals = [arrival for post in posts for arrival in post.arrivals]
+        done = inbox.record(arrivals, judged)
         log.info(
             "webhooks",
             stored=done.stored,
@@ -77,7 +83,7 @@ def make_hooks(engine: Engine, topology: Topology) -> ASGIApp:
         writer.close()
         health.close()
 
-    receiver = Receiver(topology.senders, writer)
+    receiver = Receiver(topology.senders, writer, callbacks)
     others = Starlette(routes=[Route("/health", health.answer)], lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +97,8 @@ def make_hooks(engine: Engine, topology: Topology) -> ASGIApp:
 class Receiver:
     """POST /hooks/<account>, as an ASGI application of its own."""
 
-    def __init__(self, senders: Mapping[str, Sender], writer: GroupCommit[Sequence[Arrival]]) -> None:
+    def __init__(self, senders: Mapping[str, Sender], writer: GroupCommit[Post], callbacks: Callbacks) -> None:
+        self._callbacks = callbacks
         self._senders = {name: sender for name, sender in senders.items() if sender.provider.verify is not None}
         self._writer = writer
         self._held = 0
@@ -111,9 +118,11 @@ class Receiver:
 
     async def _take(self, account: str, scope: Scope, receive: Receive) -> int:
         """Read, verify and store one webhook; the status to answer."""
+        sender = self._senders.get(account)
+        if scope["method"] in ("GET", "HEAD") and sender is not None and sender.provider.answers_get:
+            return 200
         if scope["method"] != "POST":
             return 405
-        sender = self._senders.get(account)
         if sender is None:
             return 404
         headers = _headers(scope)
@@ -121,16 +130,23 @@ class Receiver:
         if isinstance(body, int):
             return body
         query = scope["query_string"].decode("latin-1")
-        inbound = Inbound("POST", scope["path"], query, headers, body, time.time())
+        message_id = ""
+        if self._callbacks.is_address(query):  # the first time its secret is read from the database
+            message_id = await asyncio.to_thread(self._callbacks.message_id, account, query)
+        inbound = Inbound("POST", _raw_path(scope), query, headers, body, time.time(), message_id)
         assert sender.provider.verify is not None
         if not sender.provider.verify(sender.account, inbound):
             self._refused(sender)
             return 401
+        post = _post(sender, inbound)
         try:
-            await self._writer.put(_arrivals(sender, inbound))
+            await self._writer.put(post)
         except NotWritten as failure:
             self._log_once("not stored", sender.name, str(failure))
             return 503
+        if post.refused:
+            self._log_once("refused", sender.name, "its token came before, with another body")
+            return 401
         return 200
 
     async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes | int:
@@ -164,7 +180,7 @@ class Receiver:
         if sender.account.credentials.get(credential):
             self._log_once("refused", sender.name, "the signature is missing or wrong")
         else:
-            reason = f"accounts.{sender.name}.{credential} is not set, so nothing can be verified"
+            reason = f"accounts.{sender.name}.{credential} is not set, and it came to no message's own address"
             self._log_once("refused", sender.name, reason)
 
     def _log_once(self, event: str, account: str, reason: str) -> None:
@@ -209,6 +225,12 @@ class Health:
         return True
 
 
+def _raw_path(scope: Scope) -> str:
+    """The path exactly as it was asked for: signatures are over that."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw.decode("latin-1")
+
+
 def _headers(scope: Scope) -> dict[str, str]:
     """By name; a header that came twice holds both values, and so is the signature of nothing."""
     found: dict[str, str] = {}
@@ -216,6 +238,13 @@ def _headers(scope: Scope) -> dict[str, str]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
+
+
+def _post(sender: Sender, inbound: Inbound) -> Post:
+    said, nonce = _arrivals(sender, inbound), sender.provider.nonce
+    if nonce is None:
+        return Post(sender.fingerprint, sender.name, said)
+    return Post(sender.fingerprint, sender.name, said, digest(nonce(sender.account, inbound)), sha256(inbound.body))
 
 
 def _arrivals(sender: Sender, inbound: Inbound) -> list[Arrival]:
@@ -243,12 +272,20 @@ def _arrival(sender: Sender, event: Event) -> Arrival:
         str(event.status) if event.status else None,
         fit(event.reason) or None,
         fit(event.recipient) or None,
+        event.message_id or None,
         json.dumps(event.data) if event.kind != STATUS_EVENT else None,
+        _wish(sender, event),
     )
 
 
+def _wish(sender: Sender, event: Event) -> Wish | None:
+    channel, who = sender.capabilities.channel, event.opted_out or event.opted_in
+    return Wish(channel, who, sender.name, "webhook", out=bool(event.opted_out)) if channel and who else None
+
+
 def _complete(arrival: Arrival) -> bool:
-    return arrival.kind != STATUS_EVENT or None not in (arrival.provider_message_id, arrival.status)
+    named = arrival.provider_message_id or arrival.message_id
+    return arrival.kind != STATUS_EVENT or (named is not None and arrival.status is not None)
 
 
 def _answer(status: int, sentence: bytes) -> tuple[Message, Message]:

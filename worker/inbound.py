@@ -6,7 +6,8 @@ a status only ever rises. The order inside a transaction is webhooks, messages, 
 other.
 """
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from providers.base import STATUS_EVENT
 from worker.inbound_statements import InboundStatements
 from worker.retry import next_poll
 from worker.rows import encode
+from worker.suppressing import Suppressing, Wish
 from worker.topology import Topology
 
 UNREADABLE = "unreadable"  # the kind of what is genuine and makes no sense to us
@@ -37,7 +39,10 @@ log = structlog.get_logger("paceline.webhook")
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One event of a genuine webhook. `fingerprint` is its key's; times are Unix seconds; `data` is JSON."""
+    """One event of a genuine webhook. `fingerprint` is its key's; times are Unix seconds; `data` is JSON.
+
+    `message_id` is ours, where it came to that message's own address; `wish` what its recipient wants from now on.
+    """
 
     fingerprint: str = field(repr=False)
     account: str
@@ -48,7 +53,9 @@ class Arrival:
     status: str | None = None
     reason: str | None = None
     recipient: str | None = field(default=None, repr=False)
+    message_id: str | None = None
     data: str | None = field(default=None, repr=False)
+    wish: Wish | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class Report:
     status: Status
     reason: str | None
     recipient: str | None = field(default=None, repr=False)
+    message_id: str | None = None
     age: float = 0.0
 
 
@@ -73,6 +81,9 @@ class Standing:
     status: Status
     moved: bool = False
     reason: str | None = None
+    adopts: str | None = field(
+        default=None, repr=False
+    )  # the provider's id, which an answer that was lost would have told
 
     def follow(self, report: Report) -> bool:
         """Apply the report if it moves the message forward; True if it does."""
@@ -106,32 +117,41 @@ class Inbox:
         for sender in topology.senders.values():
             self._accounts.setdefault(sender.fingerprint, []).append(sender.name)
         self._statements = InboundStatements(engine.dialect.name)
+        self._suppressing = Suppressing(engine.dialect.name)
 
     def accounts_of(self, fingerprint: str) -> Sequence[str]:
         """The accounts that share a key: an event to one of them may speak of a message that another sent."""
         return self._accounts.get(fingerprint, [])
 
-    def record(self, arrivals: Sequence[Arrival]) -> Recorded:
-        """Store what is new of these, and apply it, in one transaction."""
+    def record(
+        self, arrivals: Sequence[Arrival], judge: Callable[[Connection], Sequence[Arrival]] | None = None
+    ) -> Recorded:
+        """Store what is new of these, and apply it, in one transaction; `judge` may leave some of them out first."""
+        with write(self._engine) as connection:
+            return self._record(connection, arrivals if judge is None else judge(connection))
+
+    def _record(self, connection: Connection, arrivals: Sequence[Arrival]) -> Recorded:
         # Not `asdict`, which copies deeply and takes thirty times as long.
         rows = [
-            {"n": number} | {name: getattr(arrival, name) for name in Arrival.__slots__}
+            {"n": number} | {name: getattr(arrival, name) for name in _STORED}
             for number, arrival in enumerate(arrivals)
         ]
         # In the order of the unique index, so that two receivers of the same events do not wait for each other.
         rows.sort(key=lambda row: (row["fingerprint"], row["dedup_key"], row["n"]))
-        with write(self._engine) as connection:
-            stored = connection.execute(self._statements.store, {"rows": encode(rows)}).all()
-            ids = {(row.fingerprint, row.dedup_key): row.id for row in stored}
-            reports, said = [], []
-            for arrival in arrivals:
-                webhook = ids.pop((arrival.fingerprint, arrival.dedup_key), None)
-                if webhook is not None and arrival.kind == STATUS_EVENT:
-                    reports.append(_report(webhook, arrival))
-                elif webhook is not None and arrival.kind != UNREADABLE:
-                    said.append(_event(arrival))
-            moved, parked = self._apply(connection, reports, said)
-            self.put_off(connection, {report.webhook: FIRST_LOOK for report in parked})
+        stored = connection.execute(self._statements.store, {"rows": encode(rows)}).all()
+        ids = {(row.fingerprint, row.dedup_key): row.id for row in stored}
+        reports, said, wishes = [], [], []
+        for arrival in arrivals:
+            webhook = ids.pop((arrival.fingerprint, arrival.dedup_key), None)
+            if webhook is not None and arrival.wish is not None:
+                wishes.append(arrival.wish)
+            if webhook is not None and arrival.kind == STATUS_EVENT:
+                reports.append(_report(webhook, arrival))
+            elif webhook is not None and arrival.kind != UNREADABLE:
+                said.append(_event(arrival))
+        moved, parked = self._apply(connection, reports, said)
+        self.put_off(connection, {report.webhook: FIRST_LOOK for report in parked})
+        self._suppressing.heed(connection, wishes)
         return Recorded(len(stored), moved, len(parked))
 
     def match_parked(self, limit: int) -> tuple[int, list[Report]]:
@@ -166,12 +186,12 @@ class Inbox:
         standing = self._look_up(connection, reports) if reports else {}
         parked = []
         for report in reports:
-            message = standing.get((report.fingerprint, report.provider_message_id))
+            message = standing.get(report.webhook)
             if message is None or message.status in _UNDER_WAY:
                 parked.append(report)
             elif message.follow(report):
                 told.append(message.event())
-        moved = sorted((message for message in standing.values() if message.moved), key=lambda message: message.id)
+        moved = sorted({message.id: message for message in standing.values() if message.moved}.values(), key=_id)
         self._write(connection, moved)
         self._tell(connection, told)
         return moved, parked
@@ -182,8 +202,35 @@ class Inbox:
             rows = [{**item, "n": number} for number, item in enumerate(told)]
             connection.execute(self._statements.tell, {"rows": encode(rows)})
 
-    def _look_up(self, connection: Connection, reports: Sequence[Report]) -> dict[tuple[str, str], Standing]:
-        """The messages that these speak of, locked: by key and the provider's id."""
+    def _look_up(self, connection: Connection, reports: Sequence[Report]) -> dict[int, Standing]:
+        """The messages that these speak of, locked: by webhook, each message once."""
+        ours = self._look_up_ours(connection, reports)
+        # What came to one message's own address is believed of no other, whatever id it names.
+        theirs = self._look_up_theirs(connection, [report for report in reports if not report.message_id])
+        known = {message.id: message for message in ours.values()}
+        return ours | {webhook: known.get(message.id, message) for webhook, message in theirs.items()}
+
+    def _look_up_ours(self, connection: Connection, reports: Sequence[Report]) -> dict[int, Standing]:
+        """Of those that came to a message's own address, by our id; one without the provider's id adopts it."""
+        named = sorted({report.message_id for report in reports if report.message_id})
+        if not named:
+            return {}
+        rows = encode([{"message_id": id_} for id_ in named])
+        found = {row.id: row for row in connection.execute(self._statements.look_up_ours, {"rows": rows})}
+        standing: dict[str, Standing] = {}
+        matched = {}
+        for report in reports:
+            row = found.get(report.message_id or "")
+            if row is not None and row.account in self.accounts_of(report.fingerprint):
+                message = standing.setdefault(row.id, Standing(row.id, row.account, Status(row.status)))
+                message.adopts = row.provider_message_id or message.adopts or report.provider_message_id or None
+                matched[report.webhook] = message
+        return matched
+
+    def _look_up_theirs(self, connection: Connection, reports: Sequence[Report]) -> dict[int, Standing]:
+        """Of the others, by key and the provider's id."""
+        if not reports:
+            return {}
         wanted = {
             (account, report.provider_message_id): report.fingerprint
             for report in reports
@@ -192,12 +239,14 @@ class Inbox:
         rows = encode([{"account": account, "provider_message_id": id_} for account, id_ in wanted])
         found = connection.execute(self._statements.look_up, {"rows": rows}).all()
         # By ascending ids: should two bear the same id of the provider's, the newer one is meant.
-        return {
+        standing = {
             (wanted[row.account, row.provider_message_id], row.provider_message_id): Standing(
                 row.id, row.account, Status(row.status)
             )
             for row in found
         }
+        named = {report.webhook: (report.fingerprint, report.provider_message_id) for report in reports}
+        return {webhook: standing[name] for webhook, name in named.items() if name in standing}
 
     def _write(self, connection: Connection, moved: Sequence[Standing], adopted: str | None = None) -> None:
         rows = [
@@ -206,7 +255,7 @@ class Inbox:
                 "status": str(message.status),
                 "reason": message.reason or None,
                 "poll_in": self._poll_in(message),
-                "provider_message_id": adopted,
+                "provider_message_id": adopted or message.adopts,
             }
             for message in moved
         ]
@@ -219,10 +268,20 @@ class Inbox:
         return None if message.status in _SETTLED or sender is None else next_poll(sender, 0)
 
 
+_STORED = tuple(name for name in Arrival.__slots__ if name != "wish")
+_id = operator.attrgetter("id")
+
+
 def _report(webhook: int, arrival: Arrival) -> Report:
-    assert arrival.provider_message_id is not None
     assert arrival.status is not None
-    return Report(webhook, arrival.fingerprint, arrival.provider_message_id, Status(arrival.status), arrival.reason)
+    return Report(
+        webhook,
+        arrival.fingerprint,
+        arrival.provider_message_id or "",
+        Status(arrival.status),
+        arrival.reason,
+        message_id=arrival.message_id,
+    )
 
 
 def _event(arrival: Arrival) -> dict[str, Any]:

@@ -24,15 +24,16 @@ from paceline import tables
 from paceline.clock import now
 from paceline.status import Status
 from worker.rows import table_of
-from worker.statements import attempt, event, message
+from worker.statements import QUEUED, attempt, event, message
 
 webhook = tables.columns(tables.Webhook)
 
 _ARRIVAL = {
     "n": int, "fingerprint": str, "account": str, "dedup_key": str, "kind": str, "happened_at": float,
-    "provider_message_id": str, "status": str, "reason": str, "recipient": str, "data": str,
+    "provider_message_id": str, "status": str, "reason": str, "recipient": str, "message_id": str, "data": str,
 }  # fmt: skip
 _NAMED = {"account": str, "provider_message_id": str}
+_OURS = {"message_id": str}
 _MOVED = {"id": str, "status": str, "reason": str, "poll_in": float, "provider_message_id": str}
 _TOLD = {
     "n": int, "message_id": str, "account": str, "status": str, "reason": str, "kind": str, "data": str,
@@ -75,8 +76,23 @@ class InboundStatements:
 
     def _moving(self) -> None:
         given = table_of(self._dialect, "rows", _NAMED)
+        # What waits to be sent once more, because nobody knows what became of it, is as good as unknown.
+        undecided = and_(message.c.status == QUEUED, message.c.unresolved)
+        standing = (
+            message.c.id,
+            message.c.account,
+            case((undecided, str(Status.UNKNOWN)), else_=message.c.status).label("status"),
+            message.c.provider_message_id,
+        )
+        ours = table_of(self._dialect, "rows", _OURS)
+        self.look_up_ours = (
+            select(*standing)
+            .join(ours, ours.c.message_id == message.c.id)
+            .order_by(message.c.id)
+            .with_for_update(of=message)
+        )
         self.look_up = (
-            select(message.c.id, message.c.account, message.c.status, message.c.provider_message_id)
+            select(*standing)
             .join(
                 given,
                 and_(
@@ -95,6 +111,7 @@ class InboundStatements:
                 status=moved.c.status,
                 reason=moved.c.reason,
                 updated_at=now(),
+                due_at=null(),
                 unresolved=False,
                 provider_message_id=func.coalesce(moved.c.provider_message_id, message.c.provider_message_id),
                 accepted_at=func.coalesce(message.c.accepted_at, now()),
@@ -114,6 +131,7 @@ class InboundStatements:
                 webhook.c.status,
                 webhook.c.reason,
                 webhook.c.recipient,
+                webhook.c.message_id,
                 (now() - webhook.c.received_at).label("age"),
             )
             .where(webhook.c.match_at <= now())

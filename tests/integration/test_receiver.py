@@ -275,10 +275,10 @@ def test_one_that_the_database_refuses_keeps_nobody_else_out(
     """Given events that come together, when one of them cannot be written, then that one alone is 503."""
     record = Inbox.record
 
-    def picky(inbox: Inbox, arrivals: list[object]) -> object:
+    def picky(inbox: Inbox, arrivals: list[object], judge: object) -> object:
         if any("pay_3" in str(getattr(arrival, "data", "")) for arrival in arrivals):
             raise ValueError("of our own making")
-        return record(inbox, arrivals)  # type: ignore[arg-type]
+        return record(inbox, arrivals, judge)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Inbox, "record", picky)
     answers: dict[int, int] = {}

@@ -14,8 +14,13 @@ from typing import Any
 import uvicorn
 from sqlalchemy import Engine
 
+from config.values import Bind
 from tests.support.installation import ACCOUNT, until
+from worker.callbacks import Callbacks
+from worker.commands.serving import public
+from worker.counters import Tally
 from worker.hooks import make_hooks
+from worker.metrics_app import counted
 from worker.topology import Topology
 
 SECRET = "auro_whsec_4f1d9c7b2e"
@@ -72,12 +77,13 @@ def report(message: str, status: str, to: str = "", at: str = "2026-04-13T14:30:
 
 
 @contextmanager
-def receiving(engine: Engine, topology: Topology) -> Iterator[Hooks]:
-    """A receiver on a free port."""
+def receiving(engine: Engine, topology: Topology, tally: Tally | None = None) -> Iterator[Hooks]:
+    """A receiver on a free port; what it answers is counted in `tally`."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(make_hooks(engine, topology), log_config=None, access_log=False)
-        server = uvicorn.Server(config)
+        callbacks = Callbacks.of(engine, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        app = counted(make_hooks(engine, topology, callbacks), topology.senders, tally or Tally())
+        server = uvicorn.Server(public(app, Bind("127.0.0.1", 0)))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="hooks")
         thread.start()
         try:
