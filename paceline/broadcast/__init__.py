@@ -1,0 +1,5 @@
+"""Broadcasts: one message for many recipients, in the order in which one comes about.
+
+`definition` says what and when, `recipients` and `rendering` make each one's message, `expansion` stages them,
+`schedule` tells their time, `forecast` their end, and `control` shows and steers what runs.
+"""

@@ -1,0 +1,198 @@
+"""What a forecast says beside what happens: over days against the limiter's own script with time in the test's hands,
+and live against the sandbox."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from paceline import Text
+from paceline.broadcast.definition import Definition
+from paceline.broadcast.simulation import Bound, Queue, simulate
+from paceline.broadcast.times import outside, windows
+from paceline.limit import Limit, guard_for
+from sandbox.background import SandboxServer
+from tests.integration.limits_setting import Setting
+from tests.integration.limits_world import lane_of
+from tests.support.installation import ACCOUNT, Installation, recipient
+
+Build = Callable[..., Installation]
+
+BATCH = 32  # a claim's
+WITHIN = 0.05  # of the time it takes: the promise
+
+
+@dataclass
+class Run:
+    """A broadcast in simulated time. `high`: every so many seconds one message of priority high comes between."""
+
+    limits: tuple[str, ...]
+    count: int
+    hours: str | None = None
+    zone: str = "UTC"
+    reserve: float = 0.0
+    spent: int = 0
+
+
+RUNS = {
+    "a minute's window": Run(("100/minute",), 12_000),
+    "a second's window": Run(("10/second",), 20_000),
+    "three limits": Run(("10/second", "200/minute", "5000/hour"), 20_000),
+    "a day's quota": Run(("100/minute", "5000/day"), 18_000),
+    "a quota of another zone": Run(("100/minute", "4000/day@Australia/Sydney"), 15_000),
+    "sending hours": Run(("60/minute",), 70_000, hours="09:00-17:00", zone="Europe/London"),
+    "hours over midnight": Run(("30/minute",), 20_000, hours="20:00-02:00", zone="America/New_York"),
+    "hours, and a quota": Run(("100/minute", "3000/day"), 8_000, hours="09:00-20:00"),
+    "a reserve": Run(("100/minute", "5000/day"), 9_000, reserve=0.2),
+    "spent before": Run(("100/minute", "5000/day"), 6_000, spent=4_000),
+}
+
+
+def happens(run: Run, valkey: Redis) -> tuple[float, float]:
+    """When it begins, and when its last message leaves by the limiter's own script."""
+    setting = Setting(valkey, lane_of(*run.limits, reserve=run.reserve))
+    world, left = setting.world, run.count
+    for _ in range(run.spent // 100):
+        while not (grant := setting.take(0, 0, 100)).rest:
+            world.now += max(grant.wait_rest, 1e-3)
+    start = world.now
+    definition = Definition("d", Text(to="x", text="y"), "v", timezone=run.zone, sending_hours=run.hours)
+    while left:
+        if outside(definition, "", world.now):
+            assert definition.hours is not None
+            world.now = definition.hours.open_from(world.now, run.zone)
+            continue
+        grant = setting.take(0, 0, min(BATCH, left))
+        left -= grant.rest
+        world.now += max(grant.wait_rest, 1e-6) if left else 0.0
+    return start, world.now
+
+
+def foretold(run: Run, start: float) -> float:
+    bounds = []
+    for text in run.limits:
+        limit = Limit.parse(text)
+        reserve = int(math.ceil(limit.count * run.reserve))
+        spent = ((0.0, run.spent if limit.window is None else min(limit.count, run.spent)),) if run.spent else ()
+        bounds.append(Bound(limit, guard_for(limit), reserve, spent))
+    definition = Definition("d", Text(to="x", text="y"), "v", timezone=run.zone, sending_hours=run.hours)
+    queue = Queue("mine", run.count, 2, 1.0, windows(definition, "", start, start))
+    finish = simulate(start, bounds, [queue], rate=500.0)["mine"].finish_at
+    assert finish is not None
+    return finish
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_over_days_a_forecast_is_within_five_percent(name: str, valkey: Redis) -> None:
+    """Given limits, quotas, hours and a reserve, when the real script grants until the last has left, then the forecast
+    was right."""
+    run = RUNS[name]
+    start, end = happens(run, valkey)
+    finish = foretold(run, start)
+    assert finish == pytest.approx(end, abs=WITHIN * (end - start)), (end - start, finish - start)
+
+
+def people(path: Path, count: int) -> Path:
+    path.write_text("id\n" + "\n".join(recipient(number) for number in range(count)) + "\n", encoding="utf-8")
+    return path
+
+
+def test_live_a_forecast_is_within_ten_percent(build: Build, sandbox: SandboxServer, tmp_path: Path) -> None:
+    # given a lane of 10 in 2 seconds, and 60 messages
+    built = build(limits={"send": ["10/2s"]})
+    service = built.service()
+    view = built.client.broadcast("b", Text(to="{id}", text="Hi"), people(tmp_path / "p.csv", 60), ACCOUNT)
+    began = time.time()
+    finish = view.forecast().finish_at
+    assert finish is not None
+
+    # when it runs
+    end = time.monotonic() + 40
+    while built.statuses().get("queued", 0) + built.statuses().get("sending", 0):
+        assert time.monotonic() < end
+        service.tick()
+        service.pump.run_slice(0.5)
+    took = time.time() - began
+
+    # then its last message left when that was said, also after half of it
+    assert finish.timestamp() - began == pytest.approx(took, rel=0.10)
+    assert len(sandbox.ledger("aurogy")) == 60
+
+
+def test_a_deadline_that_will_be_missed_is_said_before_and_what_would_help(build: Build, tmp_path: Path) -> None:
+    built = build(limits={"send": ["60/minute"]})
+    file = people(tmp_path / "p.csv", 600)
+    ends = datetime.now(UTC) + timedelta(minutes=5)
+
+    _, late = built.client.preview("b", Text(to="{id}", text="Hi"), file, ACCOUNT, expires_at=ends)
+    _, early = built.client.preview("b", Text(to="{id}", text="Hi"), file, ACCOUNT, expires_at=ends + timedelta(hours=1))
+
+    assert (late.late, late.limited_by) == (True, "60/minute")
+    assert late.advice is not None
+    assert "60/minute" in late.advice
+    assert (early.late, early.advice) == (False, None)
+
+
+def test_what_is_ahead_and_what_is_reserved_takes_its_time(build: Build, tmp_path: Path) -> None:
+    # given 60 a minute of which a fifth is reserved, and 96 messages of greater importance
+    built = build(limits={"send": ["60/minute"]}, reserve="20%")
+    for number in range(96):
+        built.text(1000 + number)
+
+    # then 96 of ours take two minutes longer, and at the same importance they would share
+    _, found = built.client.preview("b", Text(to="{id}", text="Hi"), people(tmp_path / "p.csv", 96), ACCOUNT)
+    assert found.finish_at is not None
+    assert 179 < found.finish_at.timestamp() - time.time() < 186
+    assert found.limited_by == "60/minute"
+
+
+def test_a_closed_lane_has_no_end_until_it_is_opened(build: Build, tmp_path: Path) -> None:
+    built = build(limits={"send": ["60/minute"]})
+    file = people(tmp_path / "p.csv", 30)
+    built.run("UPDATE paceline_lane SET closed_reason = 'closed by an operator'")
+    _, shut = built.client.preview("b", Text(to="{id}", text="Hi"), file, ACCOUNT)
+    assert (shut.finish_at, shut.limited_by, shut.advice) == (None, "closed: closed by an operator", "open the lane")
+
+    built.run("UPDATE paceline_lane SET closed_until = :at", at=time.time() + 1000)
+    _, later = built.client.preview("b", Text(to="{id}", text="Hi"), file, ACCOUNT)
+    assert later.finish_at is not None
+    assert 995 < later.finish_at.timestamp() - time.time() < 1005
+    assert later.limited_by == "the lane is closed"
+
+
+def test_enqueue_warns_of_what_will_expire_unsent_and_lanes_tell_when_they_are_done(build: Build) -> None:
+    # given a lane of 60 a minute with 180 messages on it
+    built = build(limits={"send": ["60/minute"]})
+    for number in range(180):
+        built.text(number)
+    soon = datetime.now(UTC) + timedelta(seconds=90)
+
+    # then one that must leave within 90 seconds is told so, unless it goes before the others
+    late = built.text(500, expires_at=soon)
+    assert late.warning is not None
+    assert late.warning.startswith("expires_at: will probably pass before it can leave")
+    assert built.text(501, expires_at=soon, priority="high").warning is None
+    assert built.text(502, expires_at=soon + timedelta(minutes=10)).warning is None
+    assert built.text(503).warning is None
+
+
+def test_lanes_tell_when_their_backlog_will_have_left(build: Build) -> None:
+    from worker.lanes_view import lane_views
+
+    built = build(limits={"send": ["60/minute"]})
+    service = built.service()
+    before = {view.lane: view.forecast for view in lane_views(built.engine, service.limiter, built.topology)}
+    assert before[f"{ACCOUNT}/send"] is None
+
+    for number in range(150):
+        built.text(number)
+    after = {view.lane: view for view in lane_views(built.engine, service.limiter, built.topology)}
+    done = after[f"{ACCOUNT}/send"].forecast
+    assert done is not None
+    assert 119 < done - time.time() < 123
+    assert after[f"{ACCOUNT}/send"].as_json()["forecast"].endswith("Z")

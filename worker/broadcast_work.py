@@ -1,0 +1,199 @@
+"""The work of broadcasts that takes longer than a tick may: runs are copied, what was cancelled or given up is ended,
+messages are counted. Chunk by chunk, so that it never stands in a claim's way; any number of workers may do it."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, case, func, insert, literal_column, null, or_, select, update
+
+from paceline import tables
+from paceline.broadcast.control import counts_of
+from paceline.broadcast.definition import Definition
+from paceline.broadcast.runs import copy_chunk
+from paceline.broadcast.staging import discard_some
+from paceline.clock import now
+from paceline.database import read, write
+from paceline.transactions import CoreTransaction
+
+BROADCAST = tables.columns(tables.Broadcast)
+STREAM = tables.columns(tables.Stream)
+MESSAGE = tables.columns(tables.Message)
+EVENT = tables.columns(tables.Event)
+
+CHUNK = 500  # rows a transaction
+DUTY = 50.0  # times what all counts took, until the next: a fiftieth of the time
+RUNNING_EVERY = 2.0  # seconds between two counts of one that runs
+OVER_EVERY = 60.0  # of one that is over
+REPORTED_FOR = 7 * 86_400.0  # seconds after its end in which reports on its messages are still counted
+DISCARDED_AFTER = 60.0  # seconds after which whoever was removing a broadcast is taken for dead
+BUDGET = 20.0  # seconds of one round
+
+CANCELLED = "its broadcast was cancelled"
+
+
+class BroadcastWork:
+    """One round of it at a time; `wake` is told the account or route to wake."""
+
+    def __init__(self, engine: Engine, wake: Callable[[str], None]) -> None:
+        self._engine = engine
+        self._wake = wake
+
+    def round(self) -> dict[str, int]:
+        """Everything that is to be done, for at most `BUDGET` seconds; how many rows, runs and counts."""
+        ends = time.monotonic() + BUDGET
+        return {
+            "copied": self._copy(ends),
+            "cancelled": self._settle(ends),
+            "discarded": self._discard(ends),
+            "counted": self._count(ends),
+        }
+
+    def _copy(self, ends: float) -> int:
+        """Copy the messages of recurring broadcasts into their runs, chunk by chunk."""
+        runs = and_(BROADCAST.c.parent.is_not(None), BROADCAST.c.status == "expanding")
+        with read(self._engine) as connection:
+            ids = list(connection.scalars(select(BROADCAST.c.id).where(runs).order_by(BROADCAST.c.id)))
+        total = 0
+        for id_ in ids:
+            more = True
+            while more and time.monotonic() < ends:
+                with write(self._engine) as connection:
+                    row = connection.execute(
+                        select(BROADCAST)
+                        .where(BROADCAST.c.id == id_, BROADCAST.c.status == "expanding")
+                        .with_for_update(skip_locked=True)
+                    ).one_or_none()
+                    copied, more = (0, False) if row is None else copy_chunk(CoreTransaction(connection), row)
+                total += copied
+                if row is not None and not more:
+                    self._wake(row.via)
+        return total
+
+    def _settle(self, ends: float) -> int:
+        """End what waits in a broadcast that was cancelled, whenever it came to wait there; and let a finished one go
+        on, should something of it wait again: an operator may have said so."""
+        with read(self._engine) as connection:
+            rows = connection.execute(_WAIT_THOUGH_OVER).all()
+        total = 0
+        for row in rows:
+            if row.status == "finished":
+                with write(self._engine) as connection:
+                    again = {"status": "running", "finished_at": null(), "reason": null(), "updated_at": now()}
+                    connection.execute(
+                        update(BROADCAST)
+                        .where(BROADCAST.c.id == row.id, BROADCAST.c.status == "finished")
+                        .values(**again)
+                    )
+                continue
+            moved = CHUNK
+            while moved == CHUNK and time.monotonic() < ends:
+                with write(self._engine) as connection:
+                    moved = self._cancel_some(connection, row.id)
+                total += moved
+            with write(self._engine) as connection:
+                self._count_one(connection, row.id)
+        return total
+
+    def _cancel_some(self, connection: Connection, id_: str) -> int:
+        lines = select(STREAM.c.id).where(STREAM.c.broadcast == id_)
+        waiting = (
+            select(MESSAGE.c.id)
+            .where(MESSAGE.c.broadcast, MESSAGE.c.stream_id.in_(lines), MESSAGE.c.status == "queued")
+            .limit(CHUNK)
+            .with_for_update(skip_locked=True)
+            .cte("waiting")
+        )
+        # What may have been accepted by an earlier attempt did not end by being cancelled.
+        ended = update(MESSAGE).where(MESSAGE.c.id == waiting.c.id)
+        ended = ended.values(
+            status=case((MESSAGE.c.unresolved, "unknown"), else_="cancelled"),
+            reason=CANCELLED,
+            updated_at=now(),
+            due_at=null(),
+        )
+        moved = connection.execute(ended.returning(MESSAGE.c.id, MESSAGE.c.account, MESSAGE.c.status)).all()
+        if moved:
+            rows = [{"message_id": row.id, "account": row.account, "status": row.status} for row in moved]
+            connection.execute(insert(EVENT).values(at=now(), source="application", reason=CANCELLED), rows)
+        return len(moved)
+
+    def _discard(self, ends: float) -> int:
+        """Remove what a producer staged in vain and died over."""
+        dead = and_(BROADCAST.c.status == "discarding", BROADCAST.c.updated_at < now() - DISCARDED_AFTER)
+        with read(self._engine) as connection:
+            ids = list(connection.scalars(select(BROADCAST.c.id).where(dead)))
+        for id_ in ids:
+            more = True
+            while more and time.monotonic() < ends:
+                with write(self._engine) as connection:
+                    more = discard_some(CoreTransaction(connection), id_)
+        return len(ids)
+
+    def _count(self, ends: float) -> int:
+        """Count those that run or were over not long ago; all counts together take at most a fiftieth of the time."""
+        recent = and_(BROADCAST.c.status.in_(("finished", "cancelled")), BROADCAST.c.finished_at > now() - REPORTED_FOR)
+        asked = (
+            BROADCAST.c.id,
+            BROADCAST.c.status,
+            BROADCAST.c.count_seconds,
+            (now() - BROADCAST.c.counted_at).label("age"),
+        )
+        with read(self._engine) as connection:
+            rows = connection.execute(select(*asked).where(or_(BROADCAST.c.status == "running", recent))).all()
+        rest = DUTY * sum(row.count_seconds for row in rows)
+        done = 0
+        for row in rows:
+            every = max(RUNNING_EVERY if row.status == "running" else OVER_EVERY, rest)
+            if time.monotonic() < ends and (row.age is None or row.age >= every):
+                with write(self._engine) as connection:
+                    self._count_one(connection, row.id)
+                done += 1
+        return done
+
+    def _count_one(self, connection: Connection, id_: str) -> None:
+        began = time.monotonic()
+        counts = counts_of(connection, id_)
+        values = counted(counts) | {"count_seconds": time.monotonic() - began}
+        connection.execute(update(BROADCAST).where(BROADCAST.c.id == id_).values(values))
+
+
+def counted(counts: dict[str, int]) -> dict[str, Any]:
+    """What a broadcast's row holds of a count."""
+    return {"counts": json.dumps(counts), "counted_at": now()}
+
+
+def definition_of(connection: Connection, id_: str) -> Definition:
+    """A broadcast's definition."""
+    text = connection.execute(select(BROADCAST.c.definition).where(BROADCAST.c.id == id_)).scalar_one()
+    return Definition.from_json(json.loads(text))
+
+
+def nothing_waits(
+    connection: Connection, lines: Sequence[int], statuses: Sequence[str] = ("queued", "sending")
+) -> bool:
+    """Whether none of a broadcast's messages in these lines has one of these statuses: a probe of an index for each."""
+    for status in statuses if lines else ():
+        found = connection.execute(
+            select(MESSAGE.c.id)
+            .where(_OF_BROADCAST, MESSAGE.c.stream_id.in_(lines), MESSAGE.c.status == status)
+            .limit(1)
+        ).first()
+        if found is not None:
+            return False
+    return True
+
+
+_OF_BROADCAST: Any = literal_column("broadcast")  # as it stands in the partial index
+_some = (
+    select(MESSAGE.c.id)
+    .where(MESSAGE.c.broadcast, MESSAGE.c.stream_id == STREAM.c.id, MESSAGE.c.status == literal_column("'queued'"))
+    .limit(1)
+)
+_WAIT_THOUGH_OVER = (
+    select(BROADCAST.c.id, func.max(BROADCAST.c.status).label("status"))
+    .join(STREAM, STREAM.c.broadcast == BROADCAST.c.id)
+    .where(BROADCAST.c.status.in_(("finished", "cancelled")), _some.scalar_subquery().is_not(None))
+    .group_by(BROADCAST.c.id)
+)
