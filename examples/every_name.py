@@ -8,6 +8,8 @@ from paceline import (
     AttemptView,
     BrokerNotReady,
     BulkReceipt,
+    CallFailed,
+    CallTimeout,
     Client,
     ConfigurationError,
     DatabaseNotReady,
@@ -15,6 +17,9 @@ from paceline import (
     EventView,
     IdempotencyConflict,
     InvalidMessage,
+    JobNotFound,
+    JobStatus,
+    JobView,
     Media,
     Message,
     MessageNotFound,
@@ -25,6 +30,8 @@ from paceline import (
     Receipt,
     Reject,
     Status,
+    Suppressed,
+    SuppressionView,
     Template,
     Text,
     UnknownAccount,
@@ -89,6 +96,8 @@ def enqueue_or_say_why_not(client: Client, message: Message, via: str, key: str)
     """What an application tells whoever pressed the button."""
     try:
         receipt = client.enqueue(message, via=via, idempotency_key=key)
+    except Suppressed:
+        return "They asked not to be written to."
     except UnknownAccount:
         return "There is no such account or route; its list comes from the service's configuration."
     except InvalidMessage as error:
@@ -98,6 +107,43 @@ def enqueue_or_say_why_not(client: Client, message: Message, via: str, key: str)
     except (DatabaseNotReady, BrokerNotReady, ConfigurationError) as error:
         return f"Not now: {error}"
     return "Already on its way." if receipt.replayed else "On its way."
+
+
+def unread(client: Client, account: str) -> str:
+    """How many conversations of an Aurogy account wait for an answer; what else its provider does is asked likewise."""
+    try:
+        page = client.aurogy(account, timeout=10).conversations(limit=100)
+    except CallTimeout as late:
+        return f"Aurogy has not answered yet; look at job {late.job} later."
+    except CallFailed as failed:
+        return f"Aurogy would not say: {failed.reason}."
+    return f"{sum(1 for each in page.conversations if each.unread_count)} conversations are unread."
+
+
+def refresh(client: Client, account: str) -> str:
+    """Ask, and do not wait; the job's id."""
+    return client.start(account, "profile", expires_in=3600)
+
+
+def found(client: Client, job: str) -> object:
+    """What such a job brought, if it has ended."""
+    try:
+        view: JobView = client.job(job)
+    except JobNotFound:
+        return None
+    return view.result if view.status is JobStatus.DONE else view.waiting_for
+
+
+def opt_out(client: Client, channel: str, recipient: str) -> list[SuppressionView]:
+    """Somebody wrote that they want nothing more; the channel's list afterwards."""
+    if client.suppress(channel, recipient, reason="asked by letter"):
+        log.info("one more has opted out of %s", channel)
+    return client.suppressions(channel, limit=100)
+
+
+def welcome_back(client: Client, channel: str, recipient: str) -> bool:
+    """They want to be written to again."""
+    return client.unsuppress(channel, recipient)
 
 
 def forget(client: Client, id: str) -> bool:  # noqa: A002  # the message's id, as everywhere

@@ -4,20 +4,23 @@ Every chunk is written in the order of its idempotency keys, so that two produce
 other in one direction only, and never in a circle.
 """
 
+import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Double,
     Executable,
     Integer,
     String,
     Text,
     bindparam,
+    cast,
     column,
     func,
     insert,
@@ -27,18 +30,21 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
 
 from paceline.clock import now
 from paceline.door import Entry
 from paceline.enqueue import INSERT, KEY, KEY_VALUES, LOOKS, MESSAGE, fresh_columns, replay, row_of
 from paceline.errors import DatabaseNotReady, IdempotencyConflict, InvalidMessage
 from paceline.messages import Outgoing
+from paceline.suppression import find, refusal
 from paceline.transactions import Transaction
 
 CHUNK = {"postgresql": 5_000, "sqlite": 500}  # rows a transaction: SQLite's lets nobody else write meanwhile
 
 Item = TypeVar("Item")
-Taken = dict[str, tuple[str, str]]  # by our entry's id: the message that has its key already, and that one's digest
+# By our entry's id: the message that has its key already, and that one's digest; None for who opted out.
+Taken = dict[str, tuple[str, str] | None]
 Work = Callable[[Transaction], Taken]
 
 
@@ -76,8 +82,8 @@ def enqueue_stream(
         if not entries:
             continue
         entries.sort(key=lambda pair: pair[1].idempotency_key or "")
-        rows = [row_of(entry, stream_of(entry)) for _, entry in entries]
-        taken = write(lambda transaction, rows=rows: store_chunk(transaction, rows))  # type: ignore[misc]  # bound now
+        streams = {entry.id: stream_of(entry) for _, entry in entries}
+        taken = write(functools.partial(store_entries, entries=entries, streams=streams))
         announce([entry for _, entry in entries if entry.id not in taken])
         _count(entries, taken, receipt)
     receipt.rejected.sort(key=lambda reject: reject.index)
@@ -89,6 +95,23 @@ def store_chunk(transaction: Transaction, rows: Sequence[dict[str, Any]]) -> Tak
     if transaction.dialect == "postgresql":
         return _store_by_copy(transaction, rows)
     return _store_by_rows(transaction, rows)
+
+
+def store_entries(transaction: Transaction, entries: Sequence[tuple[int, Entry]], streams: Mapping[str, int]) -> Taken:
+    """Write what is new of these, in the order of their keys, and answer what was not written and why."""
+    refused = find(transaction, {pair for _, entry in entries for pair in entry.asked})
+    closed = [entry for _, entry in entries if entry.asked and refused.issuperset(entry.asked)]
+    taken = _keys_of(transaction, closed)
+    rows = [row_of(entry, streams[entry.id]) for _, entry in entries if entry.id not in taken]
+    return taken | store_chunk(transaction, rows) if rows else taken
+
+
+def _keys_of(transaction: Transaction, closed: Sequence[Entry]) -> Taken:
+    """Of those who opted out: the messages that were stored before they did."""
+    keys = [entry.idempotency_key for entry in closed if entry.idempotency_key is not None]
+    rows = transaction.run(_FIND_KEYS[transaction.dialect], {"keys": json.dumps(keys)}) if keys else ()
+    found = {key: (message_id, digest) for key, message_id, digest in rows}
+    return {entry.id: found.get(entry.idempotency_key or "") for entry in closed}
 
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -111,9 +134,13 @@ def _admitted(
 
 def _count(entries: Sequence[tuple[int, Entry]], taken: Taken, receipt: BulkReceipt) -> None:
     for index, entry in entries:
-        found = taken.get(entry.id)
-        if found is None:
+        if entry.id not in taken:
             receipt.enqueued += 1
+            continue
+        found = taken[entry.id]
+        if found is None:
+            refused = refusal(entry.asked[0][0])
+            receipt.rejected.append(Reject(index, refused.field, refused.rule))
             continue
         try:
             replay(entry, *found)
@@ -131,9 +158,9 @@ def _store_by_copy(transaction: Transaction, rows: Sequence[dict[str, Any]]) -> 
     for _ in range(LOOKS):
         if transaction.run(_MOVE)[0][0] == len(rows):
             return {}
-        taken = {entry: (message_id, digest) for entry, message_id, digest in transaction.run(_TAKEN)}
-        if all(message_id is not None for message_id, _ in taken.values()):
-            return taken
+        found = [(entry, (message_id, digest)) for entry, message_id, digest in transaction.run(_TAKEN)]
+        if all(owner[0] is not None for _, owner in found):
+            return dict(found)
     raise DatabaseNotReady("Idempotency keys were taken and freed again while they were looked up; repeat the call.")
 
 
@@ -143,7 +170,7 @@ def _fields(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def _store_by_rows(transaction: Transaction, rows: Sequence[dict[str, Any]]) -> Taken:
     keyed = [row for row in rows if row["new_idempotency_key"] is not None]
-    taken = _take_keys(transaction, keyed) if keyed else {}
+    taken: Taken = _take_keys(transaction, keyed) if keyed else {}
     new = [row for row in rows if row["new_id"] not in taken]
     if new:
         transaction.run_many(INSERT["sqlite"], new)
@@ -153,19 +180,22 @@ def _store_by_rows(transaction: Transaction, rows: Sequence[dict[str, Any]]) -> 
 def _take_keys(transaction: Transaction, rows: Sequence[dict[str, Any]]) -> Taken:
     transaction.run_many(_INSERT_KEYS, rows)
     keys = json.dumps([row["new_idempotency_key"] for row in rows])
-    found = {key: (message_id, digest) for key, message_id, digest in transaction.run(_FIND_KEYS, {"keys": keys})}
+    found = {
+        key: (message_id, digest) for key, message_id, digest in transaction.run(_FIND_KEYS["sqlite"], {"keys": keys})
+    }
     owners = {row["new_id"]: found[row["new_idempotency_key"]] for row in rows}
     return {entry: owner for entry, owner in owners.items() if owner[0] != entry}
 
 
 # A pooler may keep it for the next client of the same server connection: give it a new name when its columns change.
 _CREATE = text(
-    'CREATE TEMPORARY TABLE IF NOT EXISTS paceline_incoming (id text COLLATE "C", stream_id integer, position bigint, '
-    'payload text, idempotency_key text COLLATE "C", digest text, send_at float8, expires_at float8) '
+    'CREATE TEMPORARY TABLE IF NOT EXISTS paceline_arriving (id text COLLATE "C", stream_id integer, position bigint, '
+    'payload text, idempotency_key text COLLATE "C", digest text, send_at float8, expires_at float8, broadcast boolean)'
+    " "
     "ON COMMIT DELETE ROWS"
 )
 _INCOMING = table(
-    "paceline_incoming",
+    "paceline_arriving",
     column("id", Text()),
     column("stream_id", Integer()),
     column("position", BigInteger()),
@@ -174,6 +204,7 @@ _INCOMING = table(
     column("digest", Text()),
     column("send_at", Double()),
     column("expires_at", Double()),
+    column("broadcast", Boolean()),
 )
 
 
@@ -189,7 +220,7 @@ def _move() -> Executable:
     )
     same = {
         name: new[name]
-        for name in ("id", "stream_id", "position", "payload", "idempotency_key", "send_at", "expires_at")
+        for name in ("id", "stream_id", "position", "payload", "idempotency_key", "send_at", "expires_at", "broadcast")
     }
     values = {**same, **fresh_columns(new.send_at)}
     fresh = (
@@ -220,5 +251,12 @@ _TAKEN = (
 )
 
 _INSERT_KEYS = sqlite.insert(KEY).values(KEY_VALUES).on_conflict_do_nothing()
-_asked = func.json_each(bindparam("keys", type_=String())).table_valued("value", name="asked")
-_FIND_KEYS = select(KEY.c.key, KEY.c.message_id, KEY.c.digest).where(KEY.c.key.in_(select(_asked.c.value)))
+_keys = bindparam("keys", type_=String())
+_EACH: dict[str, Any] = {
+    "postgresql": func.jsonb_array_elements_text(cast(_keys, JSONB())).table_valued("value", name="asked"),
+    "sqlite": func.json_each(_keys).table_valued("value", name="asked"),
+}
+_FIND_KEYS = {
+    dialect: select(KEY.c.key, KEY.c.message_id, KEY.c.digest).where(KEY.c.key.in_(select(each.c.value)))
+    for dialect, each in _EACH.items()
+}

@@ -11,8 +11,11 @@ from typing import Any, cast
 
 import typer
 
+from paceline.broadcast.commands import broadcasts
 from paceline.explain import explain
 from paceline.producing import producers
+from paceline.requesting import requests
+from paceline.suppressing import suppressions
 
 FAILED, WRONG_USE = 1, 2
 TRACEBACK = "PACELINE_TRACEBACK"  # set: a defect shows its traceback
@@ -27,6 +30,7 @@ SERVICE = {
     "flower": "Run Flower.",
     "sandbox": "Run the providers' sandbox.",
     "migrate": "Bring the database up to date.",
+    "purge": "Forget what is old.",
     "retry": "Queue a message again.",
     "resolve": "Settle an unknown message.",
     "open": "Open an account or a lane.",
@@ -74,6 +78,9 @@ def application() -> typer.Typer:
         rich_markup_mode=None,
     )
     producers(made)
+    broadcasts(made)
+    requests(made)
+    suppressions(made)
     root = checkout()
     if root is None:
         for name, meaning in SERVICE.items():

@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -11,19 +12,23 @@ from typing import Any, Self
 
 from paceline import connection as connections
 from paceline import events as said
-from paceline import queries
+from paceline import queries, suppression
 from paceline.announce import Announcer, Lanes
+from paceline.broadcast.broadcasting import Broadcasting
+from paceline.broadcast.lateness import Lateness
 from paceline.bulk import CHUNK, BulkReceipt, Taken, Work, enqueue_stream
+from paceline.calling import Calling
 from paceline.door import Entry, admit
 from paceline.enqueue import Receipt, store, stream_of
 from paceline.errors import InvalidMessage, PacelineError
 from paceline.messages import Message, Outgoing
 from paceline.opened import Opened
+from paceline.suppression import SuppressionView, check_channel
 from paceline.transactions import Transaction, join
 from paceline.views import EventView, MessageView
 
 
-class Client:
+class Client(Calling, Broadcasting):
     """Enqueues messages and tells where they stand. Cheap to make, thread-safe, and opens nothing before it is used.
 
     The addresses come from `config` (a `paceline.toml`), `database_url` and `broker_url`, else from `PACELINE_CONFIG`,
@@ -45,6 +50,7 @@ class Client:
         self._lock = threading.Lock()
         self._opened: Opened | None = None
         self._announcer = Announcer(self._wake)
+        self._lateness = Lateness()
 
     def enqueue(
         self,
@@ -72,7 +78,8 @@ class Client:
         message within about a second.
 
         Raises `InvalidMessage` for what an account of `via` cannot carry (`UnknownAccount` if there is no such
-        account), `IdempotencyConflict` for a key that was used for another message; nothing is stored then.
+        account, `Suppressed` for a recipient who opted out), `IdempotencyConflict` for a key that was used for another
+        message; nothing is stored then. The receipt has a `warning` if the message will probably expire unsent.
         """
         item = Outgoing(message, via, idempotency_key, priority, send_at, expires_at, metadata, options)
         entry = self._admit(item)
@@ -85,7 +92,7 @@ class Client:
                 receipt = store(transaction, entry, self._stream(entry, transaction))
         if not receipt.replayed:
             self._announce([entry], session)
-        return receipt
+        return self._with_warning(receipt, entry)
 
     def enqueue_many(
         self, items: Iterable[Outgoing], *, chunk: int | None = None, session: object = None
@@ -158,6 +165,29 @@ class Client:
         """
         return self._open().write(lambda transaction: queries.cancel(transaction, id))
 
+    def suppress(self, channel: str, recipient: str, reason: str | None = None) -> bool:
+        """Put a recipient on the list of those who want nothing more on a channel (`sms`, `email`, `whatsapp` …).
+
+        Neither `enqueue` nor a worker lets a message to them through from now on. False if they were on the list.
+        Opt-outs that providers report and STOP answers come onto it by themselves. Raises `InvalidMessage`.
+        """
+        known = check_channel(channel, self._channels())
+        return self._open().write(lambda transaction: suppression.add(transaction, known, recipient, reason))
+
+    def unsuppress(self, channel: str, recipient: str) -> bool:
+        """Take a recipient off that list, because they ask to be written to again; False if they were not on it."""
+        known = check_channel(channel, self._channels())
+        return self._open().write(lambda transaction: suppression.remove(transaction, known, recipient))
+
+    def suppressions(
+        self, channel: str | None = None, *, limit: int = 1000, after: SuppressionView | None = None
+    ) -> list[SuppressionView]:
+        """The list, by channel and recipient, at most `limit` (up to 10,000) entries; `after` is the last one seen."""
+        known = None if channel is None else check_channel(channel, self._channels())
+        last = None if after is None else (after.channel, after.recipient)
+        with self._open().read() as connection:
+            return suppression.listed(connection, known, limit, last)
+
     def wake(self) -> None:
         """Wake the workers for what was enqueued on bare connections whose owner has committed since."""
         self._announcer.announce()
@@ -192,6 +222,10 @@ class Client:
                 self._opened = Opened(connections.resolve(*self._sources))
             return self._opened
 
+    def _channels(self) -> set[str]:
+        vias = self._open().directories.current().vias.values()
+        return {carrier.capabilities.channel for via in vias for carrier in via.carriers} - {""}
+
     def _admit(self, item: Outgoing) -> Entry:
         if not isinstance(item, Outgoing):
             raise InvalidMessage("item", "must be an Outgoing")
@@ -211,6 +245,14 @@ class Client:
             return stream_of(joined, *line)
         made = streams[line] = opened.write(lambda transaction: stream_of(transaction, *line))
         return made
+
+    def _with_warning(self, receipt: Receipt, entry: Entry) -> Receipt:
+        if entry.expires_at is None or receipt.replayed:
+            return receipt
+        opened = self._open()
+        at = opened.directories.database_now(opened.directories.current())
+        warning = self._lateness.warning(opened.read, entry.via.name, entry.priority, entry.expires_at, at)
+        return receipt if warning is None else replace(receipt, warning=warning)
 
     def _wake(self, lanes: Sequence[str], high: bool) -> None:
         # What was stored is stored: nothing that fails from here on may look as if it were not.

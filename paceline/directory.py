@@ -31,6 +31,7 @@ class Carrier:
     account: str
     capabilities: Capabilities
     lane: str
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,8 @@ def _read(connection: Connection, monotonic: Callable[[], float]) -> Directory:
 
 def _vias(accounts: Sequence[Row[Any]], routes: Sequence[Row[Any]]) -> dict[str, Via]:
     carriers = {
-        row.name: Carrier(row.name, Capabilities.from_json(json.loads(row.capabilities)), row.lane) for row in accounts
+        row.name: Carrier(row.name, Capabilities.from_json(json.loads(row.capabilities)), row.lane, row.provider)
+        for row in accounts
     }
     vias = {name: Via(name, (carrier,)) for name, carrier in carriers.items()}
     for route in routes:

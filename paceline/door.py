@@ -13,6 +13,7 @@ from paceline.errors import InvalidMessage
 from paceline.ids import new_id
 from paceline.messages import Message, Outgoing, check_mapping, check_storable
 from paceline.status import LEVELS, Priority
+from paceline.suppression import Pair, pairs_of
 
 MAX_PAYLOAD = 1_000_000  # bytes of JSON, attachments aside
 MAX_KEY = 255  # characters
@@ -22,7 +23,8 @@ MAX_KEY = 255  # characters
 class Entry:
     """A message that was admitted: what its row will hold. Times are Unix seconds, `priority` is the level.
 
-    `ready` unless it waits for its `send_at`: only then is there somebody to wake.
+    `ready` unless it waits for its `send_at`: only then is there somebody to wake. `asked` is whom it is for, on each
+    channel that it may go by: they must not have opted out of all of them.
     """
 
     id: str
@@ -34,6 +36,8 @@ class Entry:
     send_at: float | None
     expires_at: float | None
     ready: bool
+    asked: tuple[Pair, ...] = ()
+    broadcast: bool = False
 
     def __repr__(self) -> str:
         return f"Entry({self.id}, via={self.via.name!r})"
@@ -60,12 +64,13 @@ def admit(item: Outgoing, via: Via, secret: bytes, database_now: float) -> Entry
         id=new_id(),
         via=via,
         priority=LEVELS.index(priority),
-        payload=_payload(content, item.metadata, item.options),
+        payload=payload_of(content, item.metadata, item.options),
         idempotency_key=item.idempotency_key,
         digest=digest(secret, via.name, content) if item.idempotency_key is not None else "",
         send_at=send_at,
         expires_at=expires_at,
         ready=send_at is None or send_at <= database_now,
+        asked=pairs_of([carrier.capabilities.channel for carrier in via.carriers], item.message.to),
     )
 
 
@@ -120,7 +125,8 @@ def check_extras(metadata: object, options: object) -> None:
         check_storable(f"options.{name}", value)
 
 
-def _payload(content: dict[str, Any], metadata: Mapping[str, str] | None, options: Mapping[str, Any] | None) -> str:
+def payload_of(content: dict[str, Any], metadata: Mapping[str, str] | None, options: Mapping[str, Any] | None) -> str:
+    """A message's row as JSON: its fields, its metadata and options. Raises `InvalidMessage` if that is too long."""
     whole = dict(content)
     if metadata:
         whole["metadata"] = metadata

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Double,
     Executable,
     Integer,
@@ -28,6 +29,7 @@ from paceline.door import Entry
 from paceline.errors import DatabaseNotReady, IdempotencyConflict
 from paceline.ids import position_of
 from paceline.status import Status
+from paceline.suppression import find, refusal
 from paceline.transactions import Transaction
 
 MESSAGE = tables.columns(tables.Message)
@@ -38,18 +40,25 @@ LOOKS = 3  # a key that was purged between our INSERT and our look is free again
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What `enqueue` answers: the message's id, and whether its idempotency key was seen before."""
+    """What `enqueue` answers: the message's id, and whether its idempotency key was seen before.
+
+    `warning` is a sentence if the message will probably expire before it can leave.
+    """
 
     id: str
     replayed: bool
+    warning: str | None = None
 
 
 def store(transaction: Transaction, entry: Entry, stream_id: int) -> Receipt:
     """Write the message, or find the one that its idempotency key stands for.
 
-    Safe to repeat with the same entry: it stores it once. Raises `IdempotencyConflict`.
+    Safe to repeat with the same entry: it stores it once. Raises `IdempotencyConflict`, and `Suppressed` for a
+    recipient who opted out of every channel that it may go by.
     """
     parameters = row_of(entry, stream_id)
+    if entry.asked and len(find(transaction, entry.asked)) == len(entry.asked):
+        return _replay_only(transaction, entry)
     if entry.idempotency_key is None:
         transaction.run(INSERT[transaction.dialect], parameters)
         return Receipt(entry.id, replayed=False)
@@ -61,6 +70,15 @@ def store(transaction: Transaction, entry: Entry, stream_id: int) -> Receipt:
             message_id, digest = found[0]
             return replay(entry, message_id, digest)
     raise DatabaseNotReady("The idempotency key was taken and freed again while it was looked up; repeat the call.")
+
+
+def _replay_only(transaction: Transaction, entry: Entry) -> Receipt:
+    """The receipt of a message that was stored before its recipient opted out; else `Suppressed`."""
+    found = transaction.run(_FIND_KEY, {"new_key": entry.idempotency_key}) if entry.idempotency_key else ()
+    if not found:
+        raise refusal(entry.asked[0][0])
+    message_id, digest = found[0]
+    return replay(entry, message_id, digest)
 
 
 def replay(entry: Entry, message_id: str, digest: str) -> Receipt:
@@ -83,6 +101,7 @@ def row_of(entry: Entry, stream_id: int) -> dict[str, Any]:
         "new_digest": entry.digest,
         "new_send_at": entry.send_at,
         "new_expires_at": entry.expires_at,
+        "new_broadcast": entry.broadcast,
     }
 
 
@@ -118,6 +137,7 @@ def values_of_message() -> dict[str, Any]:
         "idempotency_key": bindparam("new_idempotency_key", type_=String()),
         "send_at": send_at,
         "expires_at": bindparam("new_expires_at", type_=Double()),
+        "broadcast": bindparam("new_broadcast", type_=Boolean()),
         **fresh_columns(send_at),
     }
 

@@ -185,7 +185,13 @@ def _lanes(connection: Connection, row: "Row[Any]") -> tuple[Sequence[str], Sequ
     route = connection.scalar(select(ROUTE.c.accounts).where(ROUTE.c.name == row.via))
     accounts: list[str] = [row.via] if route is None else json.loads(route)
     query = (
-        select(ACCOUNT.c.name.label("account"), ACCOUNT.c.lane, *_closures(LANE, "lane"), *_closures(LANE_KEY, "key"))
+        select(
+            ACCOUNT.c.name.label("account"),
+            ACCOUNT.c.lane,
+            LANE.c.unready,
+            *_closures(LANE, "lane"),
+            *_closures(LANE_KEY, "key"),
+        )
         .select_from(ACCOUNT.outerjoin(LANE, LANE.c.name == ACCOUNT.c.lane))
         .outerjoin(LANE_KEY, LANE_KEY.c.name == LANE.c.key)
         .where(ACCOUNT.c.name.in_(accounts))
@@ -200,7 +206,11 @@ def _closures(table: Any, name: str) -> tuple[Any, Any]:
 
 
 def _closure(item: Any, at: float) -> Shut | None:
-    for reason, until in ((item.key_reason, item.key_until), (item.lane_reason, item.lane_until)):
+    for reason, until in (
+        (item.key_reason, item.key_until),
+        (item.lane_reason, item.lane_until),
+        (item.unready, None),
+    ):
         if reason is not None and (until is None or until > at):
             return Shut(item.lane, reason, until)
     return None

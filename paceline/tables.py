@@ -7,7 +7,7 @@ not due yet, costs a claim nothing.
 
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Double, Index, Integer, MetaData, String, Text, text
+from sqlalchemy import BigInteger, Double, Index, Integer, MetaData, String, Text, false, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -59,17 +59,29 @@ class Key(Base, table=True):
 
 
 class Lane(Base, table=True):
-    """One key's queue for one class of endpoint."""
+    """One key's queue for one class of endpoint; for one sender of several within the key, named by a digest: `pace`.
+
+    While `unready` is set the provider has said that it cannot send for now; it is asked at `ask_at` whether it can
+    again, and has been `asked` so many times since anything was sent. `late` is JSON: of the lines that the accounts
+    behind it in a route may draw from, those messages that it has no tokens for in time (`worker/routing.py`).
+    """
 
     __tablename__ = "paceline_lane"
 
     name: str = Field(primary_key=True, sa_type=Name)
     key: str = Field(sa_type=Name, index=True)
+    lane_class: str = Field(default="", sa_type=Name)
+    pace: str = Field(default="", sa_type=Name)
     limits: str = Field(default="[]", sa_type=Text)
+    shape: str = Field(default="[]", sa_type=Text, sa_column_kwargs={"server_default": "[]"})  # guards, reserves
     closed_reason: str | None = Field(default=None, sa_type=Text)
     closed_until: float | None = Field(default=None, sa_type=Double)
     refusals: int = 0  # consecutive refusals without a date; the next backoff grows with them
     succeeded_at: float | None = Field(default=None, sa_type=Double)
+    unready: str | None = Field(default=None, sa_type=Text)
+    ask_at: float | None = Field(default=None, sa_type=Double)
+    asked: int = 0
+    late: str | None = Field(default=None, sa_type=Text)
 
 
 class Account(Base, table=True):
@@ -93,14 +105,19 @@ class Route(Base, table=True):
 
 
 class Stream(Base, table=True):
-    """Messages that wait in one line: the same `via`, priority and broadcast. Pausing one is one row.
+    """Messages that wait in one line: the same `via`, priority and broadcast; of a broadcast that keeps to its
+    recipients' own time the same zone, and of one that is ramped up the same `day`, counted from 1. Pausing one is one
+    row: `paused` by people, `held` until its schedule lets it go, which it did first at `released_at`.
 
     `passed` is the stream's place in stride scheduling: the stream with the lowest goes next, and what it takes,
     divided by its weight, is added.
     """
 
     __tablename__ = "paceline_stream"
-    __table_args__ = (Index("uq_paceline_stream_line", "via", "priority", "broadcast", unique=True),)
+    __table_args__ = (
+        Index("uq_paceline_stream_line", "via", "priority", "broadcast", "zone", "day", unique=True),
+        _partial("ix_paceline_stream_broadcast", "broadcast", where="broadcast <> ''"),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     via: str = Field(sa_type=Name)
@@ -110,6 +127,61 @@ class Stream(Base, table=True):
     passed: float = Field(default=0.0, sa_type=Double)
     paused: bool = False
     cancelled: bool = False
+    zone: str = Field(default="", sa_type=Name, sa_column_kwargs={"server_default": ""})
+    held: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    day: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    released_at: float | None = Field(default=None, sa_type=Double)
+
+
+class Broadcast(Base, table=True):
+    """One message for many recipients. What it says, and how it is scheduled, is `definition`, as JSON.
+
+    `cursor` is how many of its recipients' rows have been read, and `read_digest` a digest of those: an expansion that
+    was interrupted goes on from there. `run_at` is set of one run of a recurring broadcast, its `parent`. `counts` are
+    those of its messages by status, as JSON, taken at `counted_at`. `job_id` is the job of one that its provider sends.
+    """
+
+    __tablename__ = "paceline_broadcast"
+    __table_args__ = (
+        _partial("ix_paceline_broadcast_run", "parent", "run_at", where="parent IS NOT NULL", unique=True),
+        _partial("ix_paceline_broadcast_open", "status", where="status NOT IN ('finished', 'cancelled')"),
+    )
+
+    id: str = Field(primary_key=True, sa_type=Id)
+    name: str = Field(sa_type=Text, unique=True)
+    digest: str = Field(sa_type=Name)
+    via: str = Field(sa_type=Name)
+    priority: int
+    definition: str = Field(sa_type=Text)
+    status: str = Field(sa_type=Name)  # expanding, discarding, scheduled, running, finished, cancelled
+    paused: bool = False
+    reason: str | None = Field(default=None, sa_type=Text)
+    cursor: int = Field(default=0, sa_type=BigInteger)
+    read_digest: str = Field(default="", sa_type=Name)
+    recipients: int = Field(default=0, sa_type=BigInteger)
+    duplicates: int = Field(default=0, sa_type=BigInteger)
+    suppressed: int = Field(default=0, sa_type=BigInteger)
+    invalid: int = Field(default=0, sa_type=BigInteger)
+    messages: int = Field(default=0, sa_type=BigInteger)
+    parts: int = Field(default=0, sa_type=BigInteger)
+    counts: str = Field(default="{}", sa_type=Text)
+    counted_at: float | None = Field(default=None, sa_type=Double)
+    count_seconds: float = Field(default=0.0, sa_type=Double)  # what the last count took
+    created_at: float = Field(sa_type=Double)
+    updated_at: float = Field(sa_type=Double)
+    send_at: float | None = Field(default=None, sa_type=Double)
+    expires_at: float | None = Field(default=None, sa_type=Double)
+    next_run_at: float | None = Field(default=None, sa_type=Double)
+    parent: str | None = Field(default=None, sa_type=Id)
+    run_at: float | None = Field(default=None, sa_type=Double)
+    released_at: float | None = Field(default=None, sa_type=Double)
+    finished_at: float | None = Field(default=None, sa_type=Double)
+    job_id: str | None = Field(default=None, sa_type=Id)
+
+
+# For how long what is over is kept, `worker/retention.py` says. A payload is erased first, its message goes later.
+SETTLED = "status NOT IN ('queued', 'sending', 'unknown') AND poll_at IS NULL"
+ERASED = "{}"
 
 
 class Message(Base, table=True):
@@ -118,17 +190,27 @@ class Message(Base, table=True):
     __tablename__ = "paceline_message"
     __table_args__ = (
         _partial("ix_paceline_message_ready", "stream_id", "position", where="status = 'queued' AND due_at IS NULL"),
+        _partial(
+            "ix_paceline_message_urgent",
+            "stream_id",
+            "expires_at",
+            "position",
+            where="status = 'queued' AND due_at IS NULL AND expires_at IS NOT NULL",
+        ),
         _partial("ix_paceline_message_due", "due_at", where="status = 'queued' AND due_at IS NOT NULL"),
         _partial("ix_paceline_message_lease", "lease_until", where="status = 'sending'"),
         _partial("ix_paceline_message_expiry", "expires_at", where="status = 'queued' AND expires_at IS NOT NULL"),
         _partial("ix_paceline_message_poll", "account", "poll_at", where="poll_at IS NOT NULL"),
         _partial("ix_paceline_message_unknown", "id", where="status = 'unknown'"),
+        _partial("ix_paceline_message_content", "updated_at", where=f"{SETTLED} AND payload <> '{ERASED}'"),
+        _partial("ix_paceline_message_erased", "updated_at", where=f"payload = '{ERASED}'"),
         _partial(
             "ix_paceline_message_provider_message_id",
             "account",
             "provider_message_id",
             where="provider_message_id IS NOT NULL",
         ),
+        _partial("ix_paceline_message_broadcast", "stream_id", "status", where="broadcast"),
         _partial(
             "ix_paceline_message_unnamed", "account", where="provider_message_id IS NULL AND accepted_at IS NOT NULL"
         ),
@@ -161,6 +243,7 @@ class Message(Base, table=True):
     accepted_at: float | None = Field(default=None, sa_type=Double)
     polls: int = 0
     poll_at: float | None = Field(default=None, sa_type=Double)
+    broadcast: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # it is one of a broadcast's
 
 
 class IdempotencyKey(Base, table=True):
@@ -229,6 +312,7 @@ class Event(Base, table=True):
         Index("ix_paceline_event_message_id", "message_id"),
         _partial("ix_paceline_event_new", "id", where="position IS NULL"),
         _partial("ix_paceline_event_position", "position", where="position IS NOT NULL", unique=True),
+        _partial("ix_paceline_event_data", "position", where="data IS NOT NULL"),
     )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=Serial)
@@ -282,6 +366,7 @@ class Webhook(Base, table=True):
     status: str | None = Field(default=None, sa_type=Name)
     reason: str | None = Field(default=None, sa_type=Text)
     recipient: str | None = Field(default=None, sa_type=Text)
+    message_id: str | None = Field(default=None, sa_type=Id)  # of ours, where it came to that message's own address
     data: str | None = Field(default=None, sa_type=Text)
     match_at: float | None = Field(default=None, sa_type=Double)
 
@@ -300,7 +385,7 @@ class Job(Base, table=True):
         Index("ix_paceline_job_created_at", "created_at"),
         _partial("ix_paceline_job_digest", "account", "digest", where="digest IS NOT NULL"),
         _partial(
-            "uq_paceline_job_idempotency_key", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
+            "ix_paceline_job_idempotency_key", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
         ),
     )
 

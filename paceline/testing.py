@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from paceline.answering import Answering, InMemoryCalling
+from paceline.broadcast.memory import InMemoryBroadcasting
 from paceline.bulk import BulkReceipt, Reject
 from paceline.capabilities import Capabilities
 from paceline.client import Client
@@ -24,6 +26,7 @@ from paceline.errors import IdempotencyConflict, InvalidMessage, MessageNotFound
 from paceline.events import check
 from paceline.messages import Message, Outgoing
 from paceline.status import LEVELS, Status
+from paceline.suppression import Pair, SuppressionView, check_channel, normalised, refusal
 from paceline.views import EventView, MessageView, moment
 from paceline.waiting import Situation, sentence
 
@@ -61,7 +64,7 @@ class _Stored:
         return all(value is None or has[name] == value for name, value in wanted.items())
 
 
-class InMemoryClient(Client):
+class InMemoryClient(InMemoryCalling, InMemoryBroadcasting, Client):
     """A `Client` that keeps everything in memory; one test, one client.
 
     `accounts` maps each account or route to what it can carry; without it every `via` carries everything.
@@ -80,6 +83,9 @@ class InMemoryClient(Client):
         self._stored: dict[str, _Stored] = {}
         self._keys: dict[str, str] = {}
         self._events: list[EventView] = []
+        self._suppressed: dict[Pair, SuppressionView] = {}
+        self._answering = Answering(self._vias, clock)
+        self._broadcasts = {}
 
     @property
     def outbox(self) -> list[Enqueued]:
@@ -178,6 +184,25 @@ class InMemoryClient(Client):
         start, most = check(after, limit)
         return self._events[start : start + most]
 
+    def suppress(self, channel: str, recipient: str, reason: str | None = None) -> bool:
+        """Put a recipient on the list; False if they were on it. Without accounts every channel is one."""
+        pair = (self._channel(channel), normalised(channel, recipient))
+        new = pair not in self._suppressed
+        self._suppressed.setdefault(pair, SuppressionView(*pair, moment(self._clock()), "operator", None, reason))
+        return new
+
+    def unsuppress(self, channel: str, recipient: str) -> bool:
+        """Take a recipient off the list; False if they were not on it."""
+        return self._suppressed.pop((self._channel(channel), normalised(channel, recipient)), None) is not None
+
+    def suppressions(
+        self, channel: str | None = None, *, limit: int = 1000, after: SuppressionView | None = None
+    ) -> list[SuppressionView]:
+        """The list, by channel and recipient; `after` is the last entry seen."""
+        last = ("", "") if after is None else (after.channel, after.recipient)
+        found = [self._suppressed[pair] for pair in sorted(self._suppressed) if pair > last]
+        return [view for view in found if channel in (None, view.channel)][:limit]
+
     def assert_enqueued(
         self,
         *,
@@ -207,6 +232,12 @@ class InMemoryClient(Client):
             raise InvalidMessage("item", "must be an Outgoing")
         return admit(item, self._via(item.via), self._secret, self._clock())
 
+    def _channel(self, name: str) -> str:
+        if self._vias is None:
+            return name
+        known = {each.capabilities.channel for via in self._vias.values() for each in via.carriers} - {""}
+        return check_channel(name, known)
+
     def _via(self, name: str) -> Via:
         if self._vias is not None:
             return find(self._vias, name)
@@ -219,6 +250,8 @@ class InMemoryClient(Client):
         if key is not None and key in self._keys:
             first = self._stored[self._keys[key]]
             return replay(entry, first.item.id, first.digest)
+        if self._is_suppressed(entry):
+            raise refusal(entry.asked[0][0])
         if key is not None:
             self._keys[key] = entry.id
         enqueued = Enqueued(
@@ -234,6 +267,12 @@ class InMemoryClient(Client):
         )
         self._stored[entry.id] = _Stored(enqueued, entry.digest, moment(self._clock()))
         return Receipt(entry.id, replayed=False)
+
+    def _is_suppressed(self, entry: Entry) -> bool:
+        return bool(entry.asked) and self._suppressed.keys() >= set(entry.asked)
+
+    def _requeue(self, id: str) -> None:  # noqa: A002  # the message's id, as everywhere
+        self._move(self._find(id), Status.QUEUED, None, "operator")
 
     def _find(self, id: str | None) -> _Stored:  # noqa: A002  # the message's id, as everywhere
         stored = self._stored.get(id or "")

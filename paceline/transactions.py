@@ -171,12 +171,18 @@ def _refusal(session: object) -> str:
 @functools.lru_cache(maxsize=64)
 def _compiled(statement: Executable, dialect: Dialect) -> tuple[str, Callable[[Parameters], Any]]:
     compiled: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined]  # every statement of ours compiles
+    # What SQLAlchemy would fill in when it executes: the columns' own defaults.
+    defaults = {column.key: column.default.arg for column in compiled.insert_prefetch or ()}
+
+    def filled(parameters: Parameters) -> Any:
+        return compiled.construct_params({**defaults, **parameters})
+
     if not compiled.positional:
-        return str(compiled), compiled.construct_params
+        return str(compiled), filled
     order = tuple(compiled.positiontup)
 
     def in_order(parameters: Parameters) -> tuple[Any, ...]:
-        values = compiled.construct_params(parameters)
+        values = filled(parameters)
         return tuple(values[name] for name in order)
 
     return str(compiled), in_order

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 PUMP = "paceline.pump"
 TICK = "paceline.tick"
 SWEEP = "paceline.sweep"
+BROADCAST = "paceline.broadcast"
+PURGE = "paceline.purge"
 ENQUEUE = "paceline.enqueue"
 SEND = "paceline.send"  # the name under which Flower shows messages; never executed
 
@@ -22,7 +24,7 @@ def high_queue(installation: str) -> str:
 
 
 def system_queue(installation: str) -> str:
-    """The queue of ticks and sweeps."""
+    """The queue of ticks, sweeps, broadcasts and purges."""
     return f"paceline.{installation}.system"
 
 
@@ -49,3 +51,13 @@ def limiter_prefix(installation: str) -> str:
 def tick_key(installation: str) -> str:
     """The Redis flag of a tick that ran just now."""
     return f"paceline:{installation}:tick"
+
+
+def counters_key(installation: str) -> str:
+    """The Redis hash of what the workers have counted for metrics."""
+    return f"paceline:{installation}:counters"
+
+
+def purge_key(installation: str) -> str:
+    """The Redis flag of a nightly purge that has begun."""
+    return f"paceline:{installation}:purge"

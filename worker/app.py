@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from celery import Celery, signals
 from redis.exceptions import RedisError
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.celery import celery_settings, forget_environment
@@ -25,15 +26,17 @@ from paceline.errors import PacelineError
 from paceline.explain import explain
 from paceline.wakeup import FAILURES, KombuPublisher
 from worker import schema
+from worker.callbacks import Callbacks
 from worker.flower import MessageRows, flower_environment
 from worker.limits import UnsuitableServer, check_server
 from worker.notify import Relay, Target
 from worker.planning import by_index
+from worker.retention import Ages, Retention
 from worker.service import Service
 from worker.topology import Sender, Topology, build
 
 SANDBOX = "PACELINE_SANDBOX"  # set: every account points at the sandbox
-TASKS = ("tasks.pump", "tasks.tick", "tasks.sweep", "tasks.enqueue")
+TASKS = ("tasks.pump", "tasks.tick", "tasks.sweep", "tasks.broadcast", "tasks.purge", "tasks.enqueue")
 
 log = structlog.get_logger("paceline.app")
 
@@ -59,6 +62,7 @@ def topology_of(settings: Settings) -> Topology:
     return build(
         senders,
         limits={key.name: key.limits for key in settings.keys.values()},
+        paces={key.name: key.paces for key in settings.keys.values()},
         reserves={key.name: key.reserve for key in settings.keys.values()},
         routes=settings.routes,
         guard=settings.limiter.guard,
@@ -89,7 +93,15 @@ def make_service(settings: Settings, installation: str, celery: Celery, hostname
         wake=functools.partial(_wake, celery, installation),
         rows=MessageRows(celery, hostname, _share(settings.flower.rows_per_second, settings.worker.processes)),
         relay=Relay(opened, target_of(settings)),
+        retention=retention_of(settings, opened, topology),
+        callbacks=Callbacks.of(opened, settings.callback_url),
     )
+
+
+def retention_of(settings: Settings, engine: Engine, topology: Topology) -> Retention:
+    """What forgets the old."""
+    ages = Ages(**settings.retention.model_dump())
+    return Retention(engine, topology, ages, told=settings.events.task is not None)
 
 
 def target_of(settings: Settings) -> Target | None:

@@ -6,25 +6,29 @@ from sqlalchemy import Connection, bindparam, select
 
 from paceline.clock import now
 from paceline.status import Priority
-from worker.statements import WAITING, message, stream
-from worker.topology import Topology, Work
+from worker.job_statements import STEPS_DUE
+from worker.statements import WAITING, lane_row, message, stream
+from worker.topology import Topology
 
 _OVERDUE = select(message.c.id).where(message.c.account == bindparam("account"), message.c.poll_at <= now()).limit(1)
+
+_STEPPING = select(lane_row.c.name).where(STEPS_DUE)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The lanes with a message, or a question, that may be claimed now; and those of them with one of priority `high`,
-    which may use what is reserved for it when the lane is filed for the others' next token."""
+    """The lanes with a message, a question or a job's step that may be claimed now; and those of them with a message of
+    priority `high`, which may use what is reserved for it when the lane is filed for the others' next token."""
 
     lanes: list[str]
     urgent: list[str]
 
 
 def waiting_lanes(connection: Connection, topology: Topology) -> Waiting:
-    """What waits. One index probe for each line and account."""
+    """What waits. One index probe for each line, account and lane."""
     ready = select(stream.c.via, stream.c.priority).where(
         stream.c.paused.is_(False),
+        stream.c.held.is_(False),
         stream.c.cancelled.is_(False),
         WAITING,
     )
@@ -34,12 +38,16 @@ def waiting_lanes(connection: Connection, topology: Topology) -> Waiting:
     asking = {
         name
         for lane in topology.lanes.values()
-        if lane.work is Work.POLL
-        for name in lane.senders
+        for name in lane.pollers
         if connection.execute(_OVERDUE, {"account": name}).first()
     }
-    found = {Work.SEND: sending, Work.POLL: asking, Work.CALL: set[str]()}
+    calling = set(connection.scalars(_STEPPING))
+    lanes = topology.lanes.values()
     return Waiting(
-        lanes=[lane.name for lane in topology.lanes.values() if found[lane.work] & lane.senders.keys()],
-        urgent=[lane.name for lane in topology.lanes.values() if lane.work is Work.SEND and high & lane.senders.keys()],
+        lanes=[
+            lane.name
+            for lane in lanes
+            if sending & lane.senders.keys() or asking & lane.pollers.keys() or (lane.callers and lane.name in calling)
+        ],
+        urgent=[lane.name for lane in lanes if high & lane.senders.keys()],
     )

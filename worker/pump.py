@@ -18,25 +18,23 @@ from uuid import uuid4
 
 import structlog
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from paceline.ids import new_id
-from paceline.status import Status
 from providers.base import Response
 from worker import delivery as deliveries
+from worker import kinds
+from worker.callbacks import NONE, Callbacks
 from worker.delivery import Delivery
 from worker.due import Due
 from worker.gate import AWAY, Gate, Gates
 from worker.limits import Grant
-from worker.retry import may_repeat
 from worker.slots import Slots
 from worker.store import Store
 from worker.telemetry import Telemetry
-from worker.topology import Lane, Topology, Work
+from worker.topology import Lane, Topology
 from worker.transport import Answer, Exchange, Guard, Transport
-from worker.work import Batch, Claim, Claimed, Granted, LaneNews, Order, PollResult, Result
+from worker.work import Batch, Claim, Claimed, Granted, JobResult, LaneNews, Order, PollResult, Record, Result
+from worker.writing import written
 
 SLICE = 20.0  # seconds after which a slice claims nothing more
 CADENCE = 0.02  # seconds in which answers gather before they are written
@@ -56,19 +54,22 @@ class Outbox:
 
     results: list[Result] = field(default_factory=list)
     polls: list[PollResult] = field(default_factory=list)
+    jobs: list[JobResult] = field(default_factory=list)
     granted: list[Granted] = field(default_factory=list)
     news: list[LaneNews] = field(default_factory=list)
 
-    def add(self, record: Result | PollResult) -> None:
-        """Add the record of a message or of a question."""
+    def add(self, record: Record) -> None:
+        """Add the record of a message, of a question, or of a job's step."""
         if isinstance(record, Result):
             self.results.append(record)
-        else:
+        elif isinstance(record, PollResult):
             self.polls.append(record)
+        else:
+            self.jobs.append(record)
 
     def batch(self) -> Batch:
         """Everything so far, as one batch."""
-        return Batch(tuple(self.results), tuple(self.polls), tuple(self.granted), tuple(self.news))
+        return Batch(tuple(self.results), tuple(self.polls), tuple(self.granted), tuple(self.news), tuple(self.jobs))
 
 
 class Pump:
@@ -85,8 +86,10 @@ class Pump:
         *,
         in_flight: int,
         wake: Callable[[], None],
+        callbacks: Callbacks = NONE,
     ) -> None:
         self.topology = topology
+        self.callbacks = callbacks
         self.store = store
         self.gates = gates
         self.due = due
@@ -196,10 +199,10 @@ class Slice:
         self._in_flight -= 1
         pump.slots.release(lane.name)
         recovered = gate.succeeded_since(delivery.claimed_at)
-        verdict = deliveries.read(answer, recovered=recovered, refusals=gate.refusals)
+        verdict = kinds.read(answer, recovered=recovered, refusals=gate.refusals)
         self._outbox.add(verdict.record)
         if verdict.closure is not None:
-            self._outbox.news.append(pump.gates.shut(lane, verdict.closure, passed_at))
+            self._outbox.news.extend(pump.gates.shut(lane, verdict.closure, passed_at))
             pump.telemetry.closed(lane, verdict.closure)
             self._file(lane, [verdict.closure.seconds])  # behind a probe it stood for as long as a request may take
         elif verdict.worked and (news := gate.worked()) is not None:
@@ -232,7 +235,7 @@ class Slice:
                 if found.lane is None:
                     return None
                 gate = pump.gates.get(found.lane)
-                if gate is None or gate.lane.work is Work.CALL:
+                if gate is None or not gate.lane.busy:
                     continue  # an account that is not in this worker's configuration
                 budget = gate.budget()
                 if not budget.high and not budget.rest:
@@ -253,13 +256,17 @@ class Slice:
         """Write what happened and claim what comes next, however long the database takes; then send."""
         batch, self._outbox = self._outbox.batch(), Outbox()
         claimed_at = time.monotonic()
-        claim = _patiently(lambda repeated: self._pump.store.cycle(batch, order, repeated=repeated))
-        self._pump.telemetry.flush()
-        if order is not None and claim is not None:
-            sent = self._in_flight
-            try:
+        sent = self._in_flight
+        try:
+            claim = written(self._pump.store, batch, order)
+            for step in batch.jobs:
+                if step.due_in is not None:
+                    self._file(self._pump.topology.lanes[step.lane], [step.due_in])
+            self._pump.telemetry.flush()
+            if claim is not None:
                 self._deliver(claim, claimed_at)
-            finally:
+        finally:
+            if order is not None:
                 self._pump.slots.release(order.lane.name, order.total - (self._in_flight - sent))
 
     def _deliver(self, claim: Claim, claimed_at: float) -> None:
@@ -271,7 +278,7 @@ class Slice:
             self._file(lane, [claim.closed_for])
             return
         waiting = [self._delivery(claim, message, claimed_at) for message in claim.messages]
-        waiting = [delivery for delivery in waiting if not self._settle(delivery)]
+        waiting = [delivery for delivery in waiting if not self._ended(delivery)]
         high = sum(delivery.message.high for delivery in waiting)
         grant = gate.acquire(claim, self._caller, high, len(waiting) - high) if waiting else None
         if grant is not None:
@@ -281,39 +288,29 @@ class Slice:
         # First, so that another slice may claim while this one builds requests.
         self._file_again(claim, grant, going, staying)
         for delivery in staying:
-            self._outbox.add(deliveries.put_back(delivery, None, granted=False))
+            self._outbox.add(kinds.put_back(delivery))
         exchanges = [exchange for delivery in going if (exchange := self._exchange(delivery, grant)) is not None]
         self._in_flight += len(exchanges)
         pump.transport.send(exchanges, self._answers.put)
 
     def _delivery(self, claim: Claim, message: Claimed, claimed_at: float) -> Delivery:
-        return Delivery(claim.operation_id, claim.lane, claim.lane.senders[message.via], message, claimed_at)
+        sender = claim.lane.sender(message.work, message.via)
+        return Delivery(claim.operation_id, claim.lane, sender, message, claimed_at)
 
-    def _settle(self, delivery: Delivery) -> bool:
-        """True if the message ends here, without a request and without a token."""
-        message = delivery.message
-        nothing_to_ask = message.provider_message_id is None or message.accepted_age > delivery.sender.give_up_after
-        if delivery.lane.work is Work.POLL and nothing_to_ask:
-            self._outbox.add(deliveries.given_up(delivery))
-            return True
-        if message.expires_in is not None and message.expires_in <= 0:
-            self._outbox.add(deliveries.settled(delivery, Status.EXPIRED, "expires_at passed", granted=False))
-            return True
-        age = math.inf if message.first_sent_age is None else message.first_sent_age
-        if message.unresolved and not may_repeat(delivery.sender, age):
-            reason = "it waited longer than its provider recognises a repeated request"
-            self._outbox.add(deliveries.settled(delivery, Status.UNKNOWN, reason, granted=False))
-            return True
-        return False
+    def _ended(self, delivery: Delivery) -> bool:
+        """True if it ends here, without a request and without a token."""
+        record = kinds.ended(delivery)
+        if record is not None:
+            self._outbox.add(record)
+        return record is not None
 
     def _exchange(self, delivery: Delivery, grant: Grant | None) -> Exchange | None:
         """The guarded request; None, and the message failed, if none can be made of its row."""
         assert grant is not None
         try:
-            request = deliveries.build(delivery)
+            request = kinds.build(delivery, self._pump.callbacks)
         except Exception as error:  # one poisoned row must fail alone
-            reason = deliveries.poisoned(error)
-            self._outbox.add(deliveries.settled(delivery, Status.FAILED, reason, granted=True))
+            self._outbox.add(kinds.unbuildable(delivery, error))
             return None
         lane, gate = delivery.lane, self._pump.gates.of(delivery.lane)
         needed = delivery.sender.timeout + lane.limits.token_life * 2
@@ -369,17 +366,6 @@ class Slice:
             return False
         finally:
             pump.sleeper.release()
-
-
-def _patiently(cycle: Callable[[bool], Claim | None]) -> Claim | None:
-    """Run a cycle until the database has it: a result that is not written is a message that may be sent twice."""
-    retrying = Retrying(
-        retry=retry_if_exception_type((DBAPIError, PoolTimeout)), wait=wait_random_exponential(multiplier=0.05, max=5)
-    )
-    for attempt in retrying:
-        with attempt:
-            return cycle(attempt.retry_state.attempt_number > 1)
-    raise AssertionError("tenacity ends with a result or an exception")
 
 
 def _split(waiting: list[Delivery], grant: Grant | None) -> tuple[list[Delivery], list[Delivery]]:

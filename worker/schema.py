@@ -1,20 +1,26 @@
 """Bringing the database up to this version, and publishing in it what producers must know."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, delete, func, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, delete, insert, inspect, select, update
 
 from paceline import tables
+from paceline.capabilities import Capabilities
 from paceline.database import write
 from paceline.directory import VERSION
 from paceline.errors import DatabaseNotReady
 from paceline.status import LEVELS
-from worker.statements import grant, key_row, lane_row, stream
-from worker.topology import Topology
+from worker.job_statements import relane
+from worker.limits import Bucket
+from worker.moving import REOPENED, move
+from worker.statements import key_row, lane_row, stream
+from worker.topology import Sender, Topology
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
@@ -50,6 +56,7 @@ def publish(engine: Engine, topology: Topology) -> str:
         name = _installation(connection)
         _accounts(connection, topology)
         _keys(connection, topology)
+        _jobs(connection, topology)
         for via in (*topology.senders, *topology.routes):
             _lines(connection, via)
     return name
@@ -87,7 +94,7 @@ def _accounts(connection: Connection, topology: Topology) -> None:
                     "name": sender.name,
                     "provider": sender.provider.name,
                     "lane": sender.lane,
-                    "capabilities": json.dumps(sender.capabilities.as_json()),
+                    "capabilities": json.dumps(_capabilities(sender).as_json()),
                 }
                 for sender in topology.senders.values()
             ],
@@ -99,44 +106,60 @@ def _accounts(connection: Connection, topology: Topology) -> None:
         )
 
 
+def _capabilities(sender: Sender) -> Capabilities:
+    """What a producer must know of it: also the lanes on which its operations wait."""
+    operations = sender.provider.operations
+    calls = {
+        name: replace(call, lane=sender.lane_for(operations[name].lane_class))
+        for name, call in sender.capabilities.calls.items()
+    }
+    return replace(sender.capabilities, calls=calls)
+
+
+def _jobs(connection: Connection, topology: Topology) -> None:
+    """Open jobs wait on the lanes that their accounts have now."""
+    for sender in topology.senders.values():
+        lanes: dict[str, list[str]] = {}
+        for name, operation in sender.provider.operations.items():
+            lanes.setdefault(sender.lane_for(operation.lane_class), []).append(name)
+        for lane, operations in lanes.items():
+            relane(connection, sender.name, operations, lane)
+
+
 def _keys(connection: Connection, topology: Topology) -> None:
     """Keys and lanes keep their closings and their ledger; what no account uses any more is left as it is."""
     wanted = {sender.fingerprint: sender.key for sender in topology.senders.values()}
-    present = {row.fingerprint: row.name for row in connection.execute(select(key_row.c.fingerprint, key_row.c.name))}
-    # By way of names that nobody has, since accounts may have swapped theirs.
-    moved = {
-        fingerprint: f"~{uuid4().hex}" for fingerprint, name in wanted.items() if present.get(fingerprint, name) != name
-    }
-    for fingerprint, between in moved.items():
-        _rename(connection, present[fingerprint], between)
+    move(connection, wanted, topology.lanes.values())
+    present = set(connection.scalars(select(key_row.c.fingerprint)))
     for fingerprint, name in wanted.items():
-        if fingerprint in moved:
-            connection.execute(delete(key_row).where(key_row.c.name == name))
-            connection.execute(delete(lane_row).where(lane_row.c.key == name))
-            _rename(connection, moved[fingerprint], name)
-        elif fingerprint not in present:
+        if fingerprint not in present:
             # A new credential, perhaps under an old name: what closed the old one says nothing about this one.
             connection.execute(delete(key_row).where(key_row.c.name == name))
             connection.execute(insert(key_row).values(name=name, fingerprint=fingerprint, nonce=""))
-            reopened = {"closed_reason": None, "closed_until": None, "refusals": 0, "succeeded_at": None}
-            connection.execute(update(lane_row).where(lane_row.c.key == name).values(**reopened))
-    known = {row.name: row.limits for row in connection.execute(select(lane_row.c.name, lane_row.c.limits))}
+            connection.execute(update(lane_row).where(lane_row.c.key == name).values(**REOPENED))
+    known = {row.name: row for row in connection.execute(select(lane_row))}
     for lane in sorted(topology.lanes.values(), key=lambda lane: lane.name):  # in the order in which claims hold them
         limits = json.dumps([bucket.limit.text for bucket in lane.limits.limits])
-        if known.get(lane.name) == limits:
-            continue
-        if lane.name in known:
-            connection.execute(update(lane_row).where(lane_row.c.name == lane.name).values(limits=limits))
-        else:
-            connection.execute(insert(lane_row).values(name=lane.name, key=lane.key, limits=limits, refusals=0))
+        shape = json.dumps([_shape(bucket) for bucket in lane.limits.limits])
+        values = {"shape": shape, "key": lane.key, "lane_class": lane.lane_class, "pace": lane.pace, "limits": limits}
+        row = known.get(lane.name)
+        if row is None:
+            connection.execute(insert(lane_row).values(name=lane.name, refusals=0, asked=0, **values))
+        elif any(getattr(row, name) != value for name, value in values.items()):
+            another = (row.key, row.pace) != (lane.key, lane.pace)  # a new sender under an old name
+            also = REOPENED if another else {}
+            connection.execute(update(lane_row).where(lane_row.c.name == lane.name).values(**values, **also))
 
 
-def _rename(connection: Connection, old: str, new: str) -> None:
-    """A key's first account has another name now: its ledger and its closings go with it."""
-    connection.execute(update(key_row).where(key_row.c.name == old).values(name=new))
-    for table, column in ((lane_row, lane_row.c.name), (grant, grant.c.lane)):
-        renamed = new + func.substr(column, len(old) + 1)
-        connection.execute(update(table).where(table.c.key == old).values({"key": new, column.name: renamed}))
+def _shape(bucket: Bucket) -> dict[str, Any]:
+    """What a forecast must know of a limit; a varied pace counts as slow as it is on average."""
+    varied = bucket.jitter * (bucket.limit.window or 0.0) / 2
+    return {
+        "limit": bucket.limit.text,
+        "guard": bucket.guard + varied,
+        "reserve": bucket.reserve,
+        "shared": bucket.scope is not None,
+    }
 
 
 def _lines(connection: Connection, via: str) -> None:

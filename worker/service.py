@@ -1,26 +1,39 @@
 """Everything one worker process runs with, put together from values: the composition root calls this once."""
 
+import contextlib
 from collections.abc import Callable
 
+import structlog
 from redis import Redis
+from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from paceline import Client, wire
 from paceline.database import read
 from worker.backlog import waiting_lanes
+from worker.broadcasts import Broadcasts
+from worker.callbacks import NONE, Callbacks
+from worker.counters import SharedTally
 from worker.due import Due
 from worker.gate import Gates
 from worker.ledger import Ledger
 from worker.limits import Limiter
 from worker.notify import Relay
+from worker.probe import Prober
 from worker.pump import NAP, Pump
+from worker.readiness import Readiness
+from worker.retention import Retention
+from worker.routing import Routing
 from worker.store import Store
 from worker.sweep import Sweeper
 from worker.telemetry import Rows, Telemetry
 from worker.topology import Topology
 from worker.transport import Transport
 
+PURGE_FLAG = 3600  # seconds in which another beat's purge is one too many
 TICK_FLAG_MS = 500  # another beat's tick within half a second is one too many
+
+log = structlog.get_logger("paceline.service")
 
 
 class Service:
@@ -39,6 +52,8 @@ class Service:
         rows: Rows | None = None,
         verify: str | bool = True,
         relay: Relay | None = None,
+        retention: Retention | None = None,
+        callbacks: Callbacks = NONE,
     ) -> None:
         self.engine = engine
         self.client = client
@@ -50,24 +65,33 @@ class Service:
         self.transport = Transport(verify)
         self.sweeper = Sweeper(engine, topology)
         self.relay = relay or Relay(engine)
+        self.broadcasts = Broadcasts(engine, self._wake_via)
+        self.retention = retention
+        self.routing = Routing(engine, self.limiter, topology)
+        store, gates = Store(engine), Gates(topology, self.limiter, self.ledger)
+        self.readiness = Readiness(engine, topology, Prober(store, gates, self.transport))
         self.pump = Pump(
             topology,
-            Store(engine),
-            Gates(topology, self.limiter, self.ledger),
+            store,
+            gates,
             self.due,
             self.transport,
-            Telemetry(rows),
+            Telemetry(rows, SharedTally(redis, installation)),
             in_flight=in_flight,
             wake=wake,
+            callbacks=callbacks,
         )
         self._wake = wake
         self._tick_key = wire.tick_key(installation)
+        self._purge_key = wire.purge_key(installation)
 
     def tick(self) -> dict[str, int]:
         """Stage what is due, file again what Redis forgot, call a slice if there is work for one; tell of events."""
         if not self.redis.set(self._tick_key, "1", nx=True, px=TICK_FLAG_MS):
             return {}
         staged = self.sweeper.stage_due()
+        self.routing.look()
+        self.broadcasts.steer()
         with read(self.engine) as connection:
             waiting = waiting_lanes(connection, self.topology)
         self.due.refill(waiting.lanes)
@@ -78,6 +102,17 @@ class Service:
         published = self.relay.run()
         return {"staged": staged, "lanes": len(waiting.lanes), "published": published}
 
+    def _wake_via(self, via: str) -> None:
+        """File the lanes of an account or a route: something on them may go now."""
+        senders = [
+            self.topology.senders[name]
+            for name in self.topology.routes.get(via, (via,))
+            if name in self.topology.senders
+        ]
+        with contextlib.suppress(RedisError):  # the next tick files them
+            self.due.file(dict.fromkeys([sender.lane for sender in senders], 0.0))
+            self._wake()
+
     def sweep(self) -> dict[str, int]:
         """What time does to messages."""
         sweeper = self.sweeper
@@ -86,7 +121,16 @@ class Service:
             "expired": sweeper.expire(),
             "given_up": sweeper.give_up(),
             "parked": sweeper.match_parked(),
+            "ready": self.readiness.ask(),  # last: it may wait for answers
         }
+
+    def purge(self) -> dict[str, int]:
+        """Forget what is old; nothing if another worker does, or did just now. A shutdown ends it early."""
+        if self.retention is None or not self.redis.set(self._purge_key, "1", nx=True, ex=PURGE_FLAG):
+            return {}
+        counts = self.retention.purge(self.pump.stopping)
+        log.info("purged", **counts, stopped=self.pump.stopping.is_set())
+        return counts
 
     def close(self) -> None:
         """Claim nothing more and let the wire go, once the slices have ended."""

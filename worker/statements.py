@@ -46,6 +46,9 @@ WAITING = (
     .is_not(None)
 )
 
+# Whether anybody at all has opted out: most installations' claims need not look any further.
+ANY_SUPPRESSED = select(tables.columns(tables.Suppression).c.channel).limit(1).scalar_subquery().is_not(None)
+
 # What a provider may say more about: not what an operator has queued again, nor what is under a new claim.
 REPORTED = tuple(str(status) for status in (*RANKS, Status.UNKNOWN))
 
@@ -195,21 +198,27 @@ class Statements:
                 shut(lane_row).label("lane_closed"),
                 (lane_row.c.closed_until - now()).label("lane_wait"),
                 lane_row.c.refusals,
+                lane_row.c.unready,
+                lane_row.c.pace,
+                key_row.c.fingerprint,
+                ANY_SUPPRESSED.label("any_suppressed"),
             )
             .join_from(lane_row, key_row, key_row.c.name == lane_row.c.key)
             .where(lane_row.c.name == bindparam("lane"))
             .with_for_update(read=True, of=key_row)
         )
         self.open_lanes = (
-            select(lane_row.c.name)
+            select(lane_row.c.name, lane_row.c.late, key_row.c.nonce)
             .join(key_row, key_row.c.name == lane_row.c.key)
             .where(lane_row.c.name.in_(bindparam("lanes", expanding=True)), ~shut(lane_row), ~shut(key_row))
+            .where(lane_row.c.unready.is_(None))
         )
         self.streams = (
             select(stream.c.id, stream.c.via, stream.c.priority, stream.c.passed, stream.c.weight)
             .where(
                 stream.c.via.in_(bindparam("vias", expanding=True)),
                 stream.c.paused.is_(False),
+                stream.c.held.is_(False),
                 stream.c.cancelled.is_(False),
                 WAITING,
             )
@@ -228,29 +237,38 @@ class Statements:
             .scalar_subquery()
             .label("recovered"),
         )
-        front = (
+        waiting = (
             select(message.c.id)
             .where(message.c.stream_id == bindparam("stream"), READY)
             # What may have been accepted is repeated by the account that sent it, or by nobody: no other recognises it.
             .where(or_(message.c.unresolved.is_(False), message.c.account == bindparam("account")))
-            .order_by(message.c.position)
-            .limit(bindparam("count"))
-            .with_for_update(skip_locked=True)
-            .cte("front")
         )
-        self.claim = (
-            update(message)
-            .where(message.c.id == front.c.id)
-            .values(
-                status=str(Status.SENDING),
-                grant_id=bindparam("grant"),
-                attempt=message.c.attempt + 1,
-                lease_until=now() + bindparam("lease", type_=Float()),
-                account=bindparam("account"),
-                updated_at=now(),
+        late = waiting.where(
+            message.c.expires_at.is_not(None),
+            message.c.expires_at >= bindparam("since"),
+            message.c.expires_at < bindparam("until"),
+            message.c.position >= bindparam("place"),
+        )
+
+        def take(candidates: Any) -> Any:
+            front = candidates.limit(bindparam("count")).with_for_update(skip_locked=True).cte("front")
+            return (
+                update(message)
+                .where(message.c.id == front.c.id)
+                .values(
+                    status=str(Status.SENDING),
+                    grant_id=bindparam("grant"),
+                    attempt=message.c.attempt + 1,
+                    lease_until=now() + bindparam("lease", type_=Float()),
+                    account=bindparam("account"),
+                    updated_at=now(),
+                )
+                .returning(*returned)
             )
-            .returning(*returned)
-        )
+
+        self.claim = take(waiting.order_by(message.c.position))
+        # From the end: what an earlier account of the route still has room for stands before it, and is passed by.
+        self.claim_late = take(late.order_by(message.c.expires_at.desc(), message.c.position.desc()))
         self.claimed_by = (
             select(*returned, stream.c.priority, stream.c.via)
             .join(stream, stream.c.id == message.c.stream_id)

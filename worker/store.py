@@ -7,18 +7,23 @@ claims, attempts, events, the ledger, lanes, keys, then rows that nobody else ho
 import math
 import operator
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Insert, and_, case, false, insert, null, or_, select, update
+from sqlalchemy import Connection, Engine, Insert, insert, select, update
 
 from paceline.clock import now
 from paceline.database import write
 from paceline.status import Priority
+from worker import lane_news
+from worker.job_statements import JobStatements
+from worker.routing import Late, late_in
 from worker.rows import encode
-from worker.statements import Statements, grant, key_row, lane_row, stream
+from worker.statements import Statements, grant, stream
+from worker.suppressing import Suppressing
 from worker.topology import Lane, Work
-from worker.work import Batch, Claim, Claimed, Granted, LaneNews, Order, PollResult, Result
+from worker.work import Batch, Claim, Claimed, Granted, JobResult, Order, PollResult, Record, Result
 
 STRIDE_DEBT = 64.0  # how far behind its rivals a stream may have fallen: what it may take at once when it returns
 
@@ -29,6 +34,8 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._statements = Statements(engine.dialect.name)
+        self._suppressing = Suppressing(engine.dialect.name)
+        self._jobs = JobStatements(engine.dialect.name)
 
     @property
     def engine(self) -> Engine:
@@ -58,18 +65,22 @@ class Store:
             moved = {row.id for row in connection.execute(run.finish, {"rows": given})}
             connection.execute(run.attempts, {"rows": given})
             self._note(connection, run.events, rows, given, moved)
+            self._suppressing.told_by(connection, _opted_out(batch.results), "response")
         if batch.polls:
             rows = [_row(result) for result in sorted(batch.polls, key=_id)]
             given = encode(rows)
             moved = {row.id for row in connection.execute(run.reports, {"rows": given})}
             connection.execute(run.next_polls, {"rows": given})
             self._note(connection, run.poll_events, rows, given, moved)
+            self._suppressing.told_by(connection, _opted_out(batch.polls), "poll")
+        if batch.jobs:
+            self._jobs.record(connection, [_job_row(result) for result in sorted(batch.jobs, key=_id)])
         if batch.granted:
             connection.execute(run.granted, {"rows": encode([_granted(item) for item in batch.granted])})
         if not repeated and (closed := _closed(batch)):
             connection.execute(run.closed, {"rows": encode(closed)})
-        for news in sorted(batch.news, key=lambda item: (item.key is not None, item.key or item.lane)):
-            self._record_news(connection, news)
+        for news in sorted(batch.news, key=lane_news.order):
+            lane_news.record(connection, news)
 
     def _note(
         self, connection: Connection, events: Insert, rows: list[dict[str, Any]], given: str, moved: set[str]
@@ -81,53 +92,30 @@ class Store:
                 events, {"rows": given if all_moved else encode([row for row in rows if row["id"] in moved])}
             )
 
-    def _record_news(self, connection: Connection, news: LaneNews) -> None:
-        if news.succeeded:
-            # A success ends a backoff; it never reopens what a provider or an operator closed until a date.
-            backoff = lane_row.c.refusals > 0
-            connection.execute(
-                update(lane_row)
-                .where(lane_row.c.name == news.lane)
-                .values(
-                    succeeded_at=now(),
-                    refusals=0,
-                    closed_reason=case((backoff, null()), else_=lane_row.c.closed_reason),
-                    closed_until=case((backoff, null()), else_=lane_row.c.closed_until),
-                )
-            )
-            return
-        table, name = (lane_row, news.lane) if news.key is None else (key_row, news.key)
-        values: dict[str, Any]
-        if news.seconds is None:
-            values = {"closed_reason": news.reason, "closed_until": None}
-        else:
-            until = now() + news.seconds
-            held = and_(
-                table.c.closed_reason.is_not(None), or_(table.c.closed_until.is_(None), table.c.closed_until > until)
-            )
-            values = {
-                "closed_reason": case((held, table.c.closed_reason), else_=news.reason),
-                "closed_until": case((held, table.c.closed_until), else_=until),
-            }
-        if news.key is None:
-            # A backoff that a date or an operator outlasts stays without probes: its end is not for a success to bring.
-            kept = and_(held, table.c.refusals == 0) if news.seconds is not None else false()
-            values["refusals"] = case((kept, 0), else_=news.refusals)
-        connection.execute(update(table).where(table.c.name == name).values(**values))
-
     # Claims
 
     def _claim(self, connection: Connection, order: Order) -> Claim:
         lane = order.lane
         state = connection.execute(self._statements.lane_state, {"lane": lane.name}).one_or_none()
-        if state is None:  # another worker has published another configuration: the lane has another name now
+        # Where another worker has published another configuration, the lane has another name, or its name another key.
+        if state is None or (state.fingerprint, state.pace) != (lane.fingerprint, lane.pace):
             return Claim(order.operation_id, lane, "", closed=True)
         claim = Claim(order.operation_id, lane, state.nonce, refusals=state.refusals)
-        if state.key_closed or state.lane_closed:
+        if state.key_closed or state.lane_closed or state.unready:
             reasons = [state.key_wait] * bool(state.key_closed) + [state.lane_wait] * bool(state.lane_closed)
+            reasons += [None] * bool(state.unready)
             waits = [wait for wait in reasons if wait is not None]
             return replace(claim, closed=True, closed_for=max(waits) if len(waits) == len(reasons) else None)
-        claim = self._take(connection, order, claim) if lane.work is Work.SEND else self._ask(connection, order, claim)
+        if lane.senders:
+            claim = self._take(connection, order, claim)
+        if claim.messages and state.any_suppressed:
+            channels = {via: sender.capabilities.channel for via, sender in lane.senders.items()}
+            claim = replace(claim, messages=self._suppressing.mark(connection, channels, claim.messages))
+        # Below every message: questions about those that have left, then the steps of jobs.
+        if lane.pollers:
+            claim = self._fill(order, claim, lambda room: self._ask(connection, order, room))
+        if lane.callers:
+            claim = self._fill(order, claim, lambda room: self._jobs.claim(connection, order, room))
         if claim.messages:
             connection.execute(
                 insert(grant).values(
@@ -145,7 +133,8 @@ class Store:
 
     def _take(self, connection: Connection, order: Order, claim: Claim) -> Claim:
         lane = order.lane
-        vias = [via for via in lane.senders if not self._held_by_earlier(connection, lane, via)]
+        late = {via: self._late(connection, lane, via) for via in lane.senders}
+        vias = [via for via, marks in late.items() if marks is None or marks]
         lines = connection.execute(self._statements.streams, {"vias": vias}).all()
         taken: list[Claimed] = []
         more = {True: False, False: False}
@@ -153,7 +142,9 @@ class Store:
             budget = min(allowed, order.total - len(taken))
             for level in (Priority.HIGH.level,) if urgent else (Priority.NORMAL.level, Priority.BULK.level):
                 rivals = [
-                    _Rival(row.id, row.via, row.passed, row.weight, level) for row in lines if row.priority == level
+                    _Rival(row.id, row.via, row.passed, row.weight, level, None if marks is None else marks[row.id])
+                    for row in lines
+                    if row.priority == level and ((marks := late[row.via]) is None or row.id in marks)
                 ]
                 if not rivals:
                     continue
@@ -166,13 +157,19 @@ class Store:
                 more[urgent] = more[urgent] or budget <= 0
         return replace(claim, messages=tuple(taken), more_high=more[True], more_rest=more[False])
 
-    def _held_by_earlier(self, connection: Connection, lane: Lane, via: str) -> bool:
-        """True while an account that stands earlier in the route is open: this one is the next, not another."""
+    def _late(self, connection: Connection, lane: Lane, via: str) -> dict[int, list[Late]] | None:
+        """None if all that waits there is this lane's to take: no account that stands earlier in the route is open.
+
+        Else what those have no room for in time, by the line's id: this one is the next, not another.
+        """
         earlier = lane.behind.get(via, ())
         if not earlier:
-            return False
-        open_lanes = connection.execute(self._statements.open_lanes, {"lanes": list(earlier)}).all()
-        return bool(open_lanes)
+            return None
+        rows = connection.execute(self._statements.open_lanes, {"lanes": list(earlier)}).all()
+        if not rows:
+            return None
+        # The last of them says what neither it nor those before it have room for.
+        return late_in(max(rows, key=lambda row: earlier.index(row.name)).late)
 
     def _share(self, connection: Connection, order: Order, rivals: list["_Rival"], budget: int) -> list[Claimed]:
         """Take from streams of one priority by stride: the one that has had least for its weight goes next."""
@@ -203,28 +200,40 @@ class Store:
         return taken
 
     def _claim_stream(self, connection: Connection, order: Order, rival: "_Rival", count: int) -> list[Claimed]:
-        rows = connection.execute(
-            self._statements.claim,
-            {
-                "stream": rival.id,
-                "count": count,
-                "grant": order.operation_id,
-                "lease": order.lane.lease,
-                "account": order.lane.senders[rival.via].name,
-                "lane": order.lane.name,
-            },
-        )
+        wish = {
+            "stream": rival.id,
+            "count": count,
+            "grant": order.operation_id,
+            "lease": order.lane.lease,
+            "account": order.lane.senders[rival.via].name,
+            "lane": order.lane.name,
+        }
+        rows: list[Any] = []
+        if rival.late is None:
+            rows += connection.execute(self._statements.claim, wish)
+        for since, until, position in rival.late or ():
+            if len(rows) < count:
+                wish |= {"since": since, "until": until, "place": position, "count": count - len(rows)}
+                rows += connection.execute(self._statements.claim_late, wish)
         return sorted((_claimed(row, rival.level, rival.via) for row in rows), key=lambda item: item.id)
 
-    def _ask(self, connection: Connection, order: Order, claim: Claim) -> Claim:
-        budget = min(order.rest, order.total)
+    def _fill(self, order: Order, claim: Claim, take: Callable[[int], tuple[Claimed, ...]]) -> Claim:
+        """Take work of a lower kind with what the higher ones left of the order."""
+        taken = claim.messages
+        room = min(order.rest - sum(not item.high for item in taken), order.total - len(taken))
+        if room <= 0:
+            return replace(claim, more_rest=True)  # nobody looked
+        found = take(room)
+        return replace(claim, messages=(*taken, *found), more_rest=claim.more_rest or len(found) >= room)
+
+    def _ask(self, connection: Connection, order: Order, room: int) -> tuple[Claimed, ...]:
         rows: list[Any] = []
         # Account by account, so that each is one walk along the index.
-        for account in order.lane.senders:
-            if len(rows) < budget:
-                wish = {"of_account": account, "count": budget - len(rows), "lease": order.lane.lease}
+        for account in order.lane.pollers:
+            if len(rows) < room:
+                wish = {"of_account": account, "count": room - len(rows), "lease": order.lane.lease}
                 rows += connection.execute(self._statements.ask, wish).all()
-        asked = tuple(
+        return tuple(
             Claimed(
                 id=row.id,
                 attempt=0,
@@ -234,10 +243,10 @@ class Store:
                 provider_message_id=row.provider_message_id,
                 polls=row.polls,
                 accepted_age=row.accepted_age or 0.0,
+                work=Work.POLL,
             )
             for row in rows
         )
-        return replace(claim, messages=asked, more_rest=len(asked) >= budget)
 
     def _claim_again(self, connection: Connection, order: Order) -> Claim | None:
         """The claim of an earlier, apparently failed commit, if it was kept."""
@@ -246,12 +255,14 @@ class Store:
         state = connection.execute(self._statements.lane_state, {"lane": order.lane.name}).one_or_none()
         if state is None:
             return None  # renamed meanwhile: the leases settle what was claimed
-        if order.lane.work is not Work.SEND:
-            # Questions repeat themselves when their lease ends.
-            return Claim(order.operation_id, order.lane, state.nonce)
-        rows = connection.execute(self._statements.claimed_by, {"grant": order.operation_id, "lane": order.lane.name})
-        found = tuple(_claimed(row, row.priority, row.via) for row in rows)
-        return Claim(order.operation_id, order.lane, state.nonce, found, True, True, refusals=state.refusals)
+        # Questions are not found again: they repeat themselves when their lease ends.
+        lane, found = order.lane, tuple[Claimed, ...]()
+        if lane.senders:
+            rows = connection.execute(self._statements.claimed_by, {"grant": order.operation_id, "lane": lane.name})
+            found = tuple(_claimed(row, row.priority, row.via) for row in rows)
+        if lane.callers:
+            found += self._jobs.claimed(connection, order)
+        return Claim(order.operation_id, lane, state.nonce, found, True, True, refusals=state.refusals)
 
 
 @dataclass(slots=True)
@@ -261,6 +272,7 @@ class _Rival:
     passed: float
     weight: float
     level: int
+    late: list[Late] | None  # None: all of it is ours to take
     took: int = 0
 
 
@@ -272,6 +284,15 @@ def _row(item: Result | PollResult) -> dict[str, Any]:
     values = {name: value for name in item.__slots__ if (value := getattr(item, name)) is not None}
     values["sent_age"] = _age(values.pop("sent_at", None))
     return values
+
+
+def _job_row(item: JobResult) -> dict[str, Any]:
+    values = {name: value for name in item.__slots__ if (value := getattr(item, name)) is not None}
+    return values | {"left": item.sent_at is not None, "sent_age": _age(values.pop("sent_at", None))}
+
+
+def _opted_out(items: Sequence[Result | PollResult]) -> dict[str, tuple[str, str]]:
+    return {item.id: (item.opted_out, item.account) for item in items if item.opted_out}
 
 
 def _granted(item: Granted) -> dict[str, Any]:
@@ -301,7 +322,7 @@ def _claimed(row: Any, priority: int, via: str) -> Claimed:
 def _closed(batch: Batch) -> list[dict[str, Any]]:
     """For each grant: how many of its requests have an outcome now, and the age of the latest to leave."""
     sums: dict[str, dict[str, Any]] = {}
-    written: tuple[Result | PollResult, ...] = (*batch.results, *batch.polls)
+    written: tuple[Record, ...] = (*batch.results, *batch.polls, *batch.jobs)
     for item in written:
         if item.granted:
             age = _age(item.sent_at)

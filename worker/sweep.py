@@ -27,6 +27,7 @@ from paceline.database import write
 from paceline.status import Status
 from worker.adoption import Adoption
 from worker.inbound import Inbox
+from worker.job_sweep import JobSweeper
 from worker.retry import Standing, after_unknown
 from worker.rows import encode, table_of
 from worker.statements import QUEUED, attempt, event, grant, message
@@ -52,6 +53,7 @@ class Sweeper:
         self._topology = topology
         self._inbox = Inbox(engine, topology)
         self._adoption = Adoption(engine, topology, self._inbox)
+        self._jobs = JobSweeper(topology, CHUNK)
         self._silent = [sender.name for sender in topology.senders.values() if sender.poll_lane is None]
 
     def stage_due(self) -> int:
@@ -69,7 +71,10 @@ class Sweeper:
         return self._repeat(lambda connection: len(connection.execute(statement).all()))
 
     def expire(self) -> int:
-        """End what could not leave in time: `expired`, or `unknown` if an earlier attempt may have been accepted."""
+        """End what could not leave in time: `expired`, or `unknown` if an earlier attempt may have been accepted.
+
+        Jobs that did not begin in time have failed.
+        """
         late = (
             select(message.c.id)
             .where(message.c.status == QUEUED, message.c.expires_at <= now())
@@ -88,7 +93,8 @@ class Sweeper:
             )
             .returning(message.c.id, message.c.account, message.c.status, message.c.reason)
         )
-        return self._repeat(lambda connection: self._note(connection, connection.execute(end).all()))
+        expired = self._repeat(lambda connection: self._note(connection, connection.execute(end).all()))
+        return expired + self._repeat(self._jobs.expire)
 
     def give_up(self) -> int:
         """Make accepted messages final, reason `no_report`, where no question can be asked and no word came."""
@@ -126,7 +132,8 @@ class Sweeper:
             .limit(CHUNK)
             .with_for_update(skip_locked=True, of=message)
         )
-        return self._repeat(lambda connection: self._settle(connection, connection.execute(over).all()))
+        ended = self._repeat(lambda connection: self._settle(connection, connection.execute(over).all()))
+        return ended + self._repeat(lambda connection: self._jobs.end_leases(connection, LEASE_OVER))
 
     def match_parked(self) -> int:
         """Look again for the messages of webhooks that came before their message was known."""

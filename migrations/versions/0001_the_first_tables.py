@@ -44,6 +44,57 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "paceline_broadcast",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("digest", NAME, nullable=False),
+        sa.Column("via", NAME, nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("definition", sa.Text(), nullable=False),
+        sa.Column("status", NAME, nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("cursor", sa.BigInteger(), nullable=False),
+        sa.Column("read_digest", NAME, nullable=False),
+        sa.Column("recipients", sa.BigInteger(), nullable=False),
+        sa.Column("duplicates", sa.BigInteger(), nullable=False),
+        sa.Column("suppressed", sa.BigInteger(), nullable=False),
+        sa.Column("invalid", sa.BigInteger(), nullable=False),
+        sa.Column("messages", sa.BigInteger(), nullable=False),
+        sa.Column("parts", sa.BigInteger(), nullable=False),
+        sa.Column("counts", sa.Text(), nullable=False),
+        sa.Column("counted_at", sa.Double(), nullable=True),
+        sa.Column("count_seconds", sa.Double(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("updated_at", sa.Double(), nullable=False),
+        sa.Column("send_at", sa.Double(), nullable=True),
+        sa.Column("expires_at", sa.Double(), nullable=True),
+        sa.Column("next_run_at", sa.Double(), nullable=True),
+        sa.Column("parent", ID, nullable=True),
+        sa.Column("run_at", sa.Double(), nullable=True),
+        sa.Column("released_at", sa.Double(), nullable=True),
+        sa.Column("finished_at", sa.Double(), nullable=True),
+        sa.Column("job_id", ID, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_broadcast")),
+        sa.UniqueConstraint("name", name=op.f("uq_paceline_broadcast_name")),
+    )
+    with op.batch_alter_table("paceline_broadcast", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_paceline_broadcast_open",
+            ["status"],
+            unique=False,
+            postgresql_where=sa.text("status NOT IN ('finished', 'cancelled')"),
+            sqlite_where=sa.text("status NOT IN ('finished', 'cancelled')"),
+        )
+        batch_op.create_index(
+            "ix_paceline_broadcast_run",
+            ["parent", "run_at"],
+            unique=True,
+            postgresql_where=sa.text("parent IS NOT NULL"),
+            sqlite_where=sa.text("parent IS NOT NULL"),
+        )
+
+    op.create_table(
         "paceline_event",
         sa.Column("id", SERIAL, nullable=False),
         sa.Column("message_id", ID, nullable=True),
@@ -58,6 +109,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_event")),
     )
     with op.batch_alter_table("paceline_event", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_paceline_event_data",
+            ["position"],
+            unique=False,
+            postgresql_where=sa.text("data IS NOT NULL"),
+            sqlite_where=sa.text("data IS NOT NULL"),
+        )
         batch_op.create_index("ix_paceline_event_message_id", ["message_id"], unique=False)
         batch_op.create_index(
             "ix_paceline_event_new",
@@ -154,18 +212,18 @@ def upgrade() -> None:
             sqlite_where=sa.text("status = 'queued'"),
         )
         batch_op.create_index(
+            "ix_paceline_job_idempotency_key",
+            ["idempotency_key"],
+            unique=True,
+            postgresql_where=sa.text("idempotency_key IS NOT NULL"),
+            sqlite_where=sa.text("idempotency_key IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_paceline_job_lease",
             ["lease_until"],
             unique=False,
             postgresql_where=sa.text("status = 'sending'"),
             sqlite_where=sa.text("status = 'sending'"),
-        )
-        batch_op.create_index(
-            "uq_paceline_job_idempotency_key",
-            ["idempotency_key"],
-            unique=True,
-            postgresql_where=sa.text("idempotency_key IS NOT NULL"),
-            sqlite_where=sa.text("idempotency_key IS NOT NULL"),
         )
 
     op.create_table(
@@ -182,11 +240,18 @@ def upgrade() -> None:
         "paceline_lane",
         sa.Column("name", NAME, nullable=False),
         sa.Column("key", NAME, nullable=False),
+        sa.Column("lane_class", NAME, nullable=False),
+        sa.Column("pace", NAME, nullable=False),
         sa.Column("limits", sa.Text(), nullable=False),
+        sa.Column("shape", sa.Text(), server_default="[]", nullable=False),
         sa.Column("closed_reason", sa.Text(), nullable=True),
         sa.Column("closed_until", sa.Double(), nullable=True),
         sa.Column("refusals", sa.Integer(), nullable=False),
         sa.Column("succeeded_at", sa.Double(), nullable=True),
+        sa.Column("unready", sa.Text(), nullable=True),
+        sa.Column("ask_at", sa.Double(), nullable=True),
+        sa.Column("asked", sa.Integer(), nullable=False),
+        sa.Column("late", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_paceline_lane")),
     )
     with op.batch_alter_table("paceline_lane", schema=None) as batch_op:
@@ -218,15 +283,41 @@ def upgrade() -> None:
         sa.Column("accepted_at", sa.Double(), nullable=True),
         sa.Column("polls", sa.Integer(), nullable=False),
         sa.Column("poll_at", sa.Double(), nullable=True),
+        sa.Column("broadcast", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_message")),
     )
     with op.batch_alter_table("paceline_message", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_paceline_message_broadcast",
+            ["stream_id", "status"],
+            unique=False,
+            postgresql_where=sa.text("broadcast"),
+            sqlite_where=sa.text("broadcast"),
+        )
+        batch_op.create_index(
+            "ix_paceline_message_content",
+            ["updated_at"],
+            unique=False,
+            postgresql_where=sa.text(
+                "status NOT IN ('queued', 'sending', 'unknown') AND poll_at IS NULL AND payload <> '{}'"
+            ),
+            sqlite_where=sa.text(
+                "status NOT IN ('queued', 'sending', 'unknown') AND poll_at IS NULL AND payload <> '{}'"
+            ),
+        )
         batch_op.create_index(
             "ix_paceline_message_due",
             ["due_at"],
             unique=False,
             postgresql_where=sa.text("status = 'queued' AND due_at IS NOT NULL"),
             sqlite_where=sa.text("status = 'queued' AND due_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_paceline_message_erased",
+            ["updated_at"],
+            unique=False,
+            postgresql_where=sa.text("payload = '{}'"),
+            sqlite_where=sa.text("payload = '{}'"),
         )
         batch_op.create_index(
             "ix_paceline_message_expiry",
@@ -277,6 +368,13 @@ def upgrade() -> None:
             postgresql_where=sa.text("provider_message_id IS NULL AND accepted_at IS NOT NULL"),
             sqlite_where=sa.text("provider_message_id IS NULL AND accepted_at IS NOT NULL"),
         )
+        batch_op.create_index(
+            "ix_paceline_message_urgent",
+            ["stream_id", "expires_at", "position"],
+            unique=False,
+            postgresql_where=sa.text("status = 'queued' AND due_at IS NULL AND expires_at IS NOT NULL"),
+            sqlite_where=sa.text("status = 'queued' AND due_at IS NULL AND expires_at IS NOT NULL"),
+        )
 
     op.create_table(
         "paceline_relay",
@@ -303,10 +401,21 @@ def upgrade() -> None:
         sa.Column("passed", sa.Double(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("cancelled", sa.Boolean(), nullable=False),
+        sa.Column("zone", NAME, server_default="", nullable=False),
+        sa.Column("held", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("day", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("released_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_stream")),
     )
     with op.batch_alter_table("paceline_stream", schema=None) as batch_op:
-        batch_op.create_index("uq_paceline_stream_line", ["via", "priority", "broadcast"], unique=True)
+        batch_op.create_index(
+            "ix_paceline_stream_broadcast",
+            ["broadcast"],
+            unique=False,
+            postgresql_where=sa.text("broadcast <> ''"),
+            sqlite_where=sa.text("broadcast <> ''"),
+        )
+        batch_op.create_index("uq_paceline_stream_line", ["via", "priority", "broadcast", "zone", "day"], unique=True)
 
     op.create_table(
         "paceline_suppression",
@@ -331,6 +440,7 @@ def upgrade() -> None:
         sa.Column("status", NAME, nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("recipient", sa.Text(), nullable=True),
+        sa.Column("message_id", ID, nullable=True),
         sa.Column("data", sa.Text(), nullable=True),
         sa.Column("match_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_webhook")),
@@ -359,11 +469,21 @@ def downgrade() -> None:
     op.drop_table("paceline_suppression")
     with op.batch_alter_table("paceline_stream", schema=None) as batch_op:
         batch_op.drop_index("uq_paceline_stream_line")
+        batch_op.drop_index(
+            "ix_paceline_stream_broadcast",
+            postgresql_where=sa.text("broadcast <> ''"),
+            sqlite_where=sa.text("broadcast <> ''"),
+        )
 
     op.drop_table("paceline_stream")
     op.drop_table("paceline_route")
     op.drop_table("paceline_relay")
     with op.batch_alter_table("paceline_message", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_paceline_message_urgent",
+            postgresql_where=sa.text("status = 'queued' AND due_at IS NULL AND expires_at IS NOT NULL"),
+            sqlite_where=sa.text("status = 'queued' AND due_at IS NULL AND expires_at IS NOT NULL"),
+        )
         batch_op.drop_index(
             "ix_paceline_message_unnamed",
             postgresql_where=sa.text("provider_message_id IS NULL AND accepted_at IS NOT NULL"),
@@ -400,9 +520,26 @@ def downgrade() -> None:
             sqlite_where=sa.text("status = 'queued' AND expires_at IS NOT NULL"),
         )
         batch_op.drop_index(
+            "ix_paceline_message_erased",
+            postgresql_where=sa.text("payload = '{}'"),
+            sqlite_where=sa.text("payload = '{}'"),
+        )
+        batch_op.drop_index(
             "ix_paceline_message_due",
             postgresql_where=sa.text("status = 'queued' AND due_at IS NOT NULL"),
             sqlite_where=sa.text("status = 'queued' AND due_at IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_message_content",
+            postgresql_where=sa.text(
+                "status NOT IN ('queued', 'sending', 'unknown') AND poll_at IS NULL AND payload <> '{}'"
+            ),
+            sqlite_where=sa.text(
+                "status NOT IN ('queued', 'sending', 'unknown') AND poll_at IS NULL AND payload <> '{}'"
+            ),
+        )
+        batch_op.drop_index(
+            "ix_paceline_message_broadcast", postgresql_where=sa.text("broadcast"), sqlite_where=sa.text("broadcast")
         )
 
     op.drop_table("paceline_message")
@@ -413,14 +550,14 @@ def downgrade() -> None:
     op.drop_table("paceline_key")
     with op.batch_alter_table("paceline_job", schema=None) as batch_op:
         batch_op.drop_index(
-            "uq_paceline_job_idempotency_key",
-            postgresql_where=sa.text("idempotency_key IS NOT NULL"),
-            sqlite_where=sa.text("idempotency_key IS NOT NULL"),
-        )
-        batch_op.drop_index(
             "ix_paceline_job_lease",
             postgresql_where=sa.text("status = 'sending'"),
             sqlite_where=sa.text("status = 'sending'"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_job_idempotency_key",
+            postgresql_where=sa.text("idempotency_key IS NOT NULL"),
+            sqlite_where=sa.text("idempotency_key IS NOT NULL"),
         )
         batch_op.drop_index(
             "ix_paceline_job_due",
@@ -456,8 +593,26 @@ def downgrade() -> None:
             sqlite_where=sa.text("position IS NULL"),
         )
         batch_op.drop_index("ix_paceline_event_message_id")
+        batch_op.drop_index(
+            "ix_paceline_event_data",
+            postgresql_where=sa.text("data IS NOT NULL"),
+            sqlite_where=sa.text("data IS NOT NULL"),
+        )
 
     op.drop_table("paceline_event")
+    with op.batch_alter_table("paceline_broadcast", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_paceline_broadcast_run",
+            postgresql_where=sa.text("parent IS NOT NULL"),
+            sqlite_where=sa.text("parent IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_broadcast_open",
+            postgresql_where=sa.text("status NOT IN ('finished', 'cancelled')"),
+            sqlite_where=sa.text("status NOT IN ('finished', 'cancelled')"),
+        )
+
+    op.drop_table("paceline_broadcast")
     with op.batch_alter_table("paceline_attempt", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_paceline_attempt_unknown",

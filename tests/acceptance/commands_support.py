@@ -65,12 +65,13 @@ class Ports:
     """Ports that were free a moment ago."""
 
     hooks: int
+    metrics: int
     flower: int
     sandbox: int
 
 
 def free_ports() -> Ports:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
     numbers = [one.getsockname()[1] for one in held]
     for one in held:
         one.close()
@@ -81,7 +82,8 @@ def configure(directory: Path, more: str = "") -> Ports:
     """Write a paceline.toml with one Aurogy account, whose credentials are the sandbox's."""
     ports = free_ports()
     (directory / "paceline.toml").write_text(
-        f'[hooks]\nbind = "127.0.0.1:{ports.hooks}"\n[flower]\nbind = "127.0.0.1:{ports.flower}"\n'
+        f'[hooks]\nbind = "127.0.0.1:{ports.hooks}"\nmetrics_bind = "127.0.0.1:{ports.metrics}"\n'
+        f'[flower]\nbind = "127.0.0.1:{ports.flower}"\n'
         f'[sandbox]\nbind = "127.0.0.1:{ports.sandbox}"\n[worker]\nprocesses = 2\n'
         f'[accounts.{ACCOUNT}]\nprovider = "aurogy"\n{more}[accounts.{ACCOUNT}.poll]\nschedule = [1, 2]\n'
     )

@@ -1,13 +1,15 @@
 """The producers' and the operators' commands on a real installation: answers, JSON, exit codes, one-sentence errors."""
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from paceline import tables
 from paceline.cli import SERVICE, run
@@ -18,8 +20,9 @@ Command = Callable[..., Ran]
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
     """Runs commands in a directory with a migrated installation, in this process."""
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
     configure(tmp_path)
     monkeypatch.chdir(tmp_path)
     for name in ("PACELINE_CONFIG", "PACELINE_DATABASE_URL", "PACELINE_BROKER_URL"):
@@ -33,7 +36,10 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     migrated = ran("migrate")
     assert migrated.out == "The database stands at version 0001; published: accounts 1, routes 0.\n"
-    return ran
+    yield ran
+    structlog.reset_defaults()  # a command's logging goes to a stream that ends with its test
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
 
 
 def send(command: Command, *more: str) -> str:

@@ -11,7 +11,13 @@ import pytest
 from tests.acceptance.commands_support import clean_environment
 from worker.commands.demo import Outcome, broken_promises
 
-FINE = {"throttled": 0, "duplicates": {"surplus": 0}, "accepted": 3, "windows": [{"group": "send", "exceeded": False}]}
+FINE = {
+    "throttled": 0,
+    "duplicates": {"surplus": 0},
+    "accepted": 3,
+    "windows": [{"group": "send", "exceeded": False}],
+    "webhooks": {"acknowledged": 3},
+}
 
 
 @pytest.mark.timeout(300)
@@ -44,6 +50,7 @@ def test_the_demo_delivers_every_message_within_its_limits(tmp_path: Path) -> No
     assert int(facts["delivered"]) + int(facts["failed"]) == 320
     assert int(facts["of these read"]) > 30
     assert (facts["answered 429"], facts["arrived twice"]) == ("0", "0")
+    assert int(facts["webhooks taken"]) >= 320
     assert facts["most send requests in any window"] == "66, limit 66/10s"
 
     # and nothing is left: no process, and no file outside its own directory
@@ -67,6 +74,7 @@ def test_a_demo_without_a_broken_promise_has_nothing_to_say() -> None:
         (outcome({"read": 3}, duplicates={"surplus": 1}), "1 messages arrived twice."),
         (outcome({"read": 3}, windows=[{"group": "send", "exceeded": True}]), "The limit of send was exceeded."),
         (outcome({"read": 2}), "1 messages are missing."),
+        (outcome({"read": 3}, webhooks={"acknowledged": 0}), "No webhook was taken."),
         (outcome({"read": 2, "unknown": 1}), "1 messages are unknown."),
         (outcome({"read": 2, "queued": 1}), "Not settled after 180 s: {'queued': 1}."),
         (outcome({"read": 3}, accepted=2), "The sandbox accepted 3 messages, we know of 2."),

@@ -11,7 +11,7 @@ from sqlalchemy import URL
 
 import paceline
 from examples import every_name
-from paceline import Client, Text
+from paceline import CallFailed, Client, Text
 from paceline.testing import InMemoryClient
 from tests.acceptance.commands_support import RECIPIENT, ROOT
 from tests.acceptance.shop_support import ServiceForShops, answers, free_port, output_of, running
@@ -124,7 +124,13 @@ def test_every_public_name_does_what_the_example_says(service: ServiceForShops) 
 
 
 def test_and_so_it_does_with_the_client_that_is_for_tests() -> None:
-    use_every_name(InMemoryClient(), carried=4)
+    client = InMemoryClient()
+    use_every_name(client, carried=4)
+
+    client.answers("conversations", {"conversations": [], "next_cursor": None, "has_more": False})
+    assert every_name.unread(client, "aurogy-main") == "0 conversations are unread."
+    client.answers("conversations", CallFailed("job", "conversations", "failed", "forbidden"))
+    assert every_name.unread(client, "aurogy-main") == "Aurogy would not say: forbidden."
 
 
 def use_every_name(client: Client, carried: int) -> None:
@@ -139,6 +145,8 @@ def use_every_name(client: Client, carried: int) -> None:
     assert say(client, text, "aurogy-main", "k") == "On its way."
     assert say(client, text, "aurogy-main", "k") == "Already on its way."
     assert say(client, Text(to=RECIPIENT, text="Bye!"), "aurogy-main", "k") == "This key belongs to another message."
+    assert every_name.found(client, every_name.refresh(client, "aurogy-main")) is not None
+    assert every_name.found(client, "none") is None
 
 
 def test_the_example_uses_every_public_name() -> None:

@@ -1,145 +1,259 @@
-"""A small installation of real processes, and what may befall it. Everything random is drawn from one seed."""
+"""A small installation of real processes under siege, and what the provider's ledger says of it afterwards."""
 
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from paceline import Email, Outgoing, Text
+from paceline.errors import DatabaseNotReady
+from paceline.messages import Message
 from sandbox.background import SandboxServer
-from tests.support.installation import Installation
+from tests.chaos.servers import Database, Valkey, stopped
+from tests.support.installation import ACCOUNT, Installation, until
 
 ROOT = Path(__file__).resolve().parents[2]
-CELERY = (sys.executable, "-m", "celery", "-A", "worker.app")
+CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "worker.app")
+SANDBOX = {ACCOUNT: "aurogy", "sms": "augnet", "mail": "aurorasendcloud"}  # account → the provider it sends through
+WINDOW = 4.0  # seconds
+TIMEOUT = 4.0  # seconds of one request
+LEASE = TIMEOUT + WINDOW / 10 + 15.0  # seconds
+STORM_WAIT = 4.0  # seconds of Retry-After that a storm's 429 asks for
+LADDER = [0.5, 1, 2, 4, 8, 15, 15, 15, 15, 15]  # seconds between two tries to deliver a webhook
+SECRETS = {ACCOUNT: "auro_whsec_siege", "sms": "sk_augnet_siege", "mail": "sc_app_siege"}
+
+ACCOUNTS = """
+[accounts.sms]
+provider = "augnet"
+base_url = "{augnet}"
+project_id = "5f0c2d7e-9a41-4b1f-8f57-2c1b7e0a9d33"
+api_key = "ak_live_siege"
+sender = "ABCTAXI"
+signing_key = "{sms}"
+timeout = "4s"
+limits.send = ["{limit}"]
+retry.schedule = {schedule}
+[accounts.mail]
+provider = "aurorasendcloud-email"
+base_url = "{aurorasendcloud}"
+api_user = "acme_api"
+api_key = "k_siege"
+sender = "news@mail.example.com"
+webhook_secret = "{mail}"
+timeout = "4s"
+limits.send = ["{limit}"]
+retry.schedule = {schedule}
+poll.schedule = [30]
+[worker]
+in_flight = 16
+[hooks]
+bind = "127.0.0.1:{hooks}"
+metrics_bind = ""
+public_url = "http://127.0.0.1:{hooks}"
+"""
+SCHEDULE = [0.2, 0.5, 1, 2, 4, 4, 4, 4]  # seconds: of the retry budget
 
 
-@dataclass
-class Verdict:
-    """What the provider's ledger says afterwards."""
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with closing(socket.socket()) as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port
 
-    seed: int
-    kills: int
-    accepted: int
-    doubles: int
-    throttled: int
-    busiest: int
-    limit: int
-    statuses: dict[str, int]
 
-    def __str__(self) -> str:
-        return (
-            f"seed {self.seed}: {self.kills} kills; {self.accepted} accepted, {self.doubles} doubled, "
-            f"{self.throttled} times 429, busiest window {self.busiest} of {self.limit}; {self.statuses}"
-        )
+def accounts(sandbox: SandboxServer, limit: int, hooks: int) -> str:
+    """The configuration of all accounts but the first, and where webhooks are received."""
+    urls = {name: sandbox.base_url(name) for name in SANDBOX.values()}
+    return ACCOUNTS.format(
+        **urls, **{name: SECRETS[name] for name in ("sms", "mail")}, limit=f"{limit}/4s", schedule=SCHEDULE, hooks=hooks
+    )
+
+
+def besieged(sandbox: SandboxServer, limit: int, hooks: int) -> None:
+    """Tell the sandbox its limits, each of another kind, and where its webhooks go."""
+    quick = {"sent_after": 0.1, "delivered_after": 0.4, "read_after": 0.8}
+    rates = {
+        "aurogy": {"window": "sliding", "send": f"{limit}/4s"},
+        "augnet": {"enforced": True, "window": "first-hit", "send": f"{limit}/4s"},
+        "aurorasendcloud": {"window": "fixed", "mail": f"{limit}/4s"},
+    }
+    for account, provider in SANDBOX.items():
+        url = f"http://127.0.0.1:{hooks}/hooks/{account}"
+        webhook = {"url": url, "secret": SECRETS[account], "retry_delays": LADDER}
+        patch = {"ratelimit": rates[provider], "lifecycle": quick, "webhook": webhook}
+        sandbox.settings(provider, patch)
+
+
+def message(account: str, number: int) -> Message:
+    """The message of that number, to somebody whom no other goes to."""
+    if account == "mail":
+        return Email(f"person{number}@example.org", "Hello", html="<p>Hi</p>")
+    to = f"+4477{number:08d}" if account == "sms" else f"auro_usr_{number:08d}a"
+    return Text(to, "Your parcel leaves today.")
 
 
 @dataclass
 class World:
-    """Workers and beats over one installation, the sandbox as judge."""
+    """Processes over one installation, and the servers that they use. Everything random is drawn from one seed."""
 
     built: Installation
     sandbox: SandboxServer
+    valkey: Valkey
+    database: Database
     directory: Path
     limit: int
-    window: float
-    random: random.Random
     seed: int
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    beats: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    kills: int = 0
+    chance: random.Random = field(init=False)
+    processes: dict[str, "list[subprocess.Popen[bytes]]"] = field(default_factory=dict)
+    killed: Counter[str] = field(default_factory=Counter)
+    exits: int = 0  # processes that ended by themselves, because a server was away when they began
+    held: set[str] = field(default_factory=set)  # what was under claim when a process died or stood still
+    deaths: list[float] = field(default_factory=list)  # monotonic
+    asleep: "dict[float, subprocess.Popen[bytes]]" = field(default_factory=dict)
+    enqueued: int = 0
+    refused: int = 0  # calls of enqueue that raised, and were made again
     _started: int = 0
 
-    def start_worker(self) -> None:
-        """One more worker process."""
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+
+    # Processes
+
+    def start(self, kind: str) -> None:
+        """One more worker, beat or hooks."""
         self._started += 1
-        self.workers.append(self._spawn("worker", "-n", f"w{self._started}@%h", "-l", "warning"))
-
-    def start_beat(self) -> None:
-        """One more beat; two of them must do no harm."""
-        self.beats.append(self._spawn("beat", "-l", "warning"))
-
-    def _spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
+        if kind == "hooks":
+            command: Sequence[str] = (sys.executable, "-m", "paceline.cli", "hooks")
+        else:
+            name = ("-n", f"w{self._started}@%h") if kind == "worker" else ()
+            command = (*CELERY, kind, *name, "-l", "warning")
         environment = {**os.environ, "PACELINE_CONFIG": str(self.built.settings_file), "PYTHONWARNINGS": "ignore"}
         with (self.directory / "processes.log").open("ab") as log:
-            return subprocess.Popen([*CELERY, *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log)
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        self.processes.setdefault(kind, []).append(process)
 
-    def kill_worker(self) -> None:
-        """kill -9, and another one in its place."""
-        self._kill(self.workers)
-        self.start_worker()
+    def kill(self, kind: str) -> None:
+        """kill -9 one, and start another in its place; what was under claim then is remembered."""
+        awake = [process for process in self.processes[kind] if process not in self.asleep.values()]
+        process = self.chance.choice(awake)
+        process.kill()
+        process.wait()
+        self.deaths.append(time.monotonic())
+        self.killed[kind] += 1
+        self.processes[kind].remove(process)
+        self.hold()
+        self.start(kind)
 
-    def kill_beat(self) -> None:
-        """kill -9, and another one in its place."""
-        self._kill(self.beats)
-        self.start_beat()
+    def put_to_sleep(self, seconds: float) -> None:
+        """SIGSTOP a worker, which `attend` wakes so much later, to go on as if nothing had been."""
+        if self.asleep:
+            return
+        process = self.chance.choice(self.processes["worker"])
+        stopped(process)
+        self.deaths.append(time.monotonic())
+        self.asleep[time.monotonic() + seconds] = process
+        self.hold()
 
-    def forget(self) -> None:
-        """FLUSHALL."""
-        self.built.redis.flushall()
+    def attend(self) -> None:
+        """What a supervisor does: wake who has slept enough, start again what has ended by itself."""
+        for at in [at for at in self.asleep if at <= time.monotonic()]:
+            self.asleep.pop(at).send_signal(signal.SIGCONT)
+        for kind, processes in self.processes.items():
+            for process in [process for process in processes if process.poll() is not None]:
+                processes.remove(process)
+                self.exits += 1
+                self.deaths.append(time.monotonic())
+                self.start(kind)
 
-    def stop_and_continue(self) -> None:
-        """A worker is stopped for longer than its token lives, and goes on as if nothing had been."""
-        worker = self.random.choice(self.workers)
-        worker.send_signal(signal.SIGSTOP)
-        time.sleep(self.random.uniform(0.5, 2.0))  # the fault itself
-        worker.send_signal(signal.SIGCONT)
+    def awake(self) -> bool:
+        """True once nobody sleeps."""
+        self.attend()
+        return not self.asleep
 
-    def storm(self) -> None:
-        """Some answers are lost, late, or refusals."""
-        faults: list[Callable[[], int]] = [
-            lambda: self.sandbox.fault("aurogy", "close", accept=True, count=2),
-            lambda: self.sandbox.fault("aurogy", "status", status=503, count=3),
-            lambda: self.sandbox.fault("aurogy", "status", status=429, retry_after=1, count=1),
-            lambda: self.sandbox.fault("aurogy", "delay", seconds=0.8, count=5),
-            lambda: self.sandbox.fault("aurogy", "close", accept=False, count=1),
-        ]
-        self.random.choice(faults)()
+    def hold(self) -> None:
+        """Remember what is under claim."""
 
-    def settled(self) -> bool:
-        """True once nothing waits and nothing is under claim."""
-        return not {"queued", "sending"} & self.built.statuses().keys()
+        def look() -> bool:
+            found = self.built.rows("SELECT id FROM paceline_message WHERE status = 'sending'")
+            self.held.update(row["id"] for row in found)
+            return True
+
+        self.patiently(look)
 
     def stop(self) -> None:
         """End every process."""
-        for process in (*self.workers, *self.beats):
+        for process in [process for processes in self.processes.values() for process in processes]:
             process.kill()
             process.wait()
 
-    def verdict(self) -> Verdict:
-        """What the ledger says."""
-        entries = [entry for entry in self.sandbox.ledger("aurogy") if entry.group == "send"]
-        accepted = Counter(entry.recipient for entry in entries if entry.accepted)
-        arrivals = sorted(entry.monotonic for entry in entries)
-        return Verdict(
-            seed=self.seed,
-            kills=self.kills,
-            accepted=accepted.total(),
-            doubles=sum(count - 1 for count in accepted.values()),
-            throttled=sum(entry.status == 429 and not entry.fault for entry in entries),
-            busiest=max((_within(arrivals, start, self.window) for start in range(len(arrivals))), default=0),
-            limit=self.limit,
-            statuses=self.built.statuses(),
-        )
+    # Messages
+
+    def feed(self, count: int) -> None:
+        """Enqueue so many to each account: again and again until that is certain, as an application would."""
+        for account in SANDBOX:
+            items = [
+                Outgoing(
+                    message(account, self.enqueued + number),
+                    account,
+                    idempotency_key=f"{account}-{self.enqueued + number}",
+                    priority=("bulk", "normal", "high")[number % 3],
+                )
+                for number in range(count)
+            ]
+            self.patiently(partial(self._enqueue, items))
+        self.enqueued += count
+
+    def _enqueue(self, items: Sequence[Outgoing]) -> bool:
+        return not self.built.client.enqueue_many(items).rejected
+
+    def patiently(self, call: Callable[[], bool]) -> None:
+        """Call it until the database is there to answer."""
+
+        def tried() -> bool:
+            try:
+                return call()
+            except (DatabaseNotReady, SQLAlchemyError):
+                self.refused += 1
+                return False
+
+        until(tried, 90)
+
+    def statuses(self) -> Mapping[str, int]:
+        """How many messages stand where; nothing while the database is away."""
+        try:
+            return self.built.statuses()
+        except SQLAlchemyError:
+            return {"unavailable": 1}
+
+    def settled(self) -> bool:
+        """True once nothing waits, nothing is under claim, and webhooks or polls have told of all that was accepted."""
+        self.attend()
+        return not {"queued", "sending", "accepted", "sent", "unavailable"} & self.statuses().keys()
 
     def warnings(self) -> str:
         """What the processes complained of, last."""
         lines = (self.directory / "processes.log").read_text(errors="replace").splitlines()
         return "\n".join(line for line in lines if '"level": "info"' not in line)[-4000:]
 
-    def _kill(self, processes: list[subprocess.Popen[bytes]]) -> None:
-        process = processes.pop(self.random.randrange(len(processes)))
-        process.kill()
-        process.wait()
-        self.kills += 1
 
-
-def _within(arrivals: list[float], start: int, window: float) -> int:
-    end = start
-    while end < len(arrivals) and arrivals[end] - arrivals[start] < window:
-        end += 1
-    return end - start
+@contextmanager
+def running(world: World, workers: int) -> Iterator[World]:
+    """The world with its processes: so many workers, two beats and the receiver of webhooks."""
+    try:
+        for kind in ("hooks", "beat", "beat", *["worker"] * workers):
+            world.start(kind)
+        yield world
+    finally:
+        world.stop()

@@ -24,8 +24,11 @@ CAPABILITIES = Capabilities(
         "email": {"to": Rule(), "subject": Rule(), "html": Rule(), "attachments": Rule()},
     },
     options={"label": Rule(max_length=10), "tags": Rule()},
+    channel="sms",
 )
-SHORTER = Capabilities(kinds={"text": {"to": Rule(required=True), "text": Rule(required=True, max_length=20)}})
+SHORTER = Capabilities(
+    kinds={"text": {"to": Rule(required=True), "text": Rule(required=True, max_length=20)}}, channel="sms"
+)
 
 HELLO = Text(to="+15550100", text="Your order has left.")
 

@@ -176,7 +176,7 @@ def test_the_chunks_of_one_transaction_do_not_pile_up(client: Client, database_u
     with driver(database_url) as caller:
         client.enqueue_many([Outgoing(HELLO, "main") for _ in range(25)], chunk=10, session=caller.session)
 
-        assert caller.run("SELECT count(*) AS rows FROM paceline_incoming").fetchone() == {"rows": 5}
+        assert caller.run("SELECT count(*) AS rows FROM paceline_arriving").fetchone() == {"rows": 5}
 
 
 @pytest.mark.parametrize("kind", KINDS)

