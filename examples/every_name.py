@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from paceline import (
     AttemptView,
+    BadRecipients,
+    BroadcastNotFound,
+    BroadcastView,
     BrokerNotReady,
     BulkReceipt,
     CallFailed,
@@ -15,6 +18,7 @@ from paceline import (
     DatabaseNotReady,
     Email,
     EventView,
+    Forecast,
     IdempotencyConflict,
     InvalidMessage,
     JobNotFound,
@@ -26,7 +30,9 @@ from paceline import (
     MessageView,
     Outgoing,
     PacelineError,
+    Preview,
     Priority,
+    Ramp,
     Receipt,
     Reject,
     Status,
@@ -78,6 +84,29 @@ def announce(client: Client, via: str) -> int:
     for reject in refused:
         log.warning("item %d: %s: %s", reject.index, reject.field, reject.reason)
     return receipt.enqueued + receipt.replayed
+
+
+def sale(client: Client, via: str, people: list[dict[str, str]]) -> BroadcastView | None:
+    """One message for many, if it will be done by tomorrow."""
+    message = Text(to="{id}", text="Hi {first_name}, 20 % off until Sunday.")
+    try:
+        found: Preview
+        forecast: Forecast
+        found, forecast = client.preview("spring-sale", message, people, via, ramp_up=Ramp(first=50, growth=2.0))
+    except BadRecipients as error:
+        log.warning("line %d: %s", error.line, error.rule)
+        return None
+    log.info("%d messages in %d parts, done by %s", found.messages, found.parts, forecast.finish_at)
+    view = client.broadcast("spring-sale", message, people, via, ramp_up=Ramp(first=50, growth=2.0), paused=True)
+    return view.resume()
+
+
+def stop(client: Client, name: str) -> bool:
+    """End a broadcast, if there is one."""
+    try:
+        return client.get_broadcast(name).cancel().status == "cancelled"
+    except BroadcastNotFound:
+        return False
 
 
 def describe(client: Client, id: str) -> str:  # noqa: A002  # the message's id, as everywhere

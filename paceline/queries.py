@@ -20,9 +20,11 @@ from sqlalchemy import (
 )
 
 from paceline import events, tables
+from paceline.capabilities import Capabilities
 from paceline.clock import now
 from paceline.door import check_time
 from paceline.errors import InvalidMessage, MessageNotFound
+from paceline.segments import SEGMENTATIONS
 from paceline.status import LEVELS, Status
 from paceline.transactions import Transaction
 from paceline.views import OPEN, AttemptView, EventView, MessageView, moment
@@ -41,10 +43,12 @@ LANE_KEY = tables.columns(tables.Key)
 
 Lanes = dict[str, tuple[Sequence[str], Sequence[Shut]]]  # by via: where its messages wait, and what of that is closed
 
+Carried = dict[str, dict[str, Capabilities]]  # by via: what its accounts can carry
+
 CLOCKS_APART = 3600.0  # seconds between a producer's clock, which ids bear, and the database's; for `since`
 
 _BASE = select(
-    MESSAGE, STREAM.c.via, STREAM.c.priority, STREAM.c.paused, STREAM.c.broadcast, now().label("now")
+    MESSAGE, STREAM.c.via, STREAM.c.priority, STREAM.c.paused, STREAM.c.held, STREAM.c.broadcast, now().label("now")
 ).join_from(MESSAGE, STREAM, STREAM.c.id == MESSAGE.c.stream_id)
 
 
@@ -60,7 +64,8 @@ def status(connection: Connection, id: str | None, idempotency_key: str | None) 
         raise MessageNotFound(f"No message has this {name}; it may have been purged, or enqueued elsewhere.")
     ahead = _ahead(connection, row) if row.status == Status.QUEUED else None
     situation = _situation(connection, row, ahead, {})
-    return _view(row, situation, _attempts(connection, row), events.of_message(connection, row.id))
+    billed = _parts(connection, row, {})
+    return _view(row, situation, billed, _attempts(connection, row), events.of_message(connection, row.id))
 
 
 def messages(
@@ -83,7 +88,11 @@ def messages(
     if after is not None:
         query = query.where(MESSAGE.c.id < after)
     known: Lanes = {}
-    return [_view(row, _situation(connection, row, None, known)) for row in connection.execute(query).all()]
+    carried: Carried = {}
+    return [
+        _view(row, _situation(connection, row, None, known), _parts(connection, row, carried))
+        for row in connection.execute(query).all()
+    ]
 
 
 def cancel(transaction: Transaction, id: str) -> bool:  # noqa: A002
@@ -128,6 +137,7 @@ def _attempts(connection: Connection, row: "Row[Any]") -> tuple[AttemptView, ...
 def _view(
     row: "Row[Any]",
     situation: Situation,
+    billed: int,
     attempts: tuple[AttemptView, ...] = (),
     said: tuple[EventView, ...] = (),
 ) -> MessageView:
@@ -145,9 +155,31 @@ def _view(
         send_at=None if row.send_at is None else moment(row.send_at),
         expires_at=None if row.expires_at is None else moment(row.expires_at),
         metadata=json.loads(row.payload).get("metadata", {}),
+        parts=billed,
         attempts=attempts,
         events=said,
     )
+
+
+def _parts(connection: Connection, row: "Row[Any]", carried: Carried) -> int:
+    """How many messages its provider bills for it: by the account that sends it, or else the first that may."""
+    if row.via not in carried:
+        carried[row.via] = _carriers(connection, row.via)
+    by_account = carried[row.via]
+    capabilities = by_account.get(row.account) or next(iter(by_account.values()), None)
+    text = json.loads(row.payload).get("text")
+    if capabilities is None or not capabilities.segmentation or not isinstance(text, str):
+        return 1
+    return SEGMENTATIONS[capabilities.segmentation](text)
+
+
+def _carriers(connection: Connection, via: str) -> dict[str, Capabilities]:
+    """What the accounts of `via` can carry, in order."""
+    route = connection.scalar(select(ROUTE.c.accounts).where(ROUTE.c.name == via))
+    accounts: list[str] = [via] if route is None else json.loads(route)
+    rows = connection.execute(select(ACCOUNT.c.name, ACCOUNT.c.capabilities).where(ACCOUNT.c.name.in_(accounts)))
+    found = {row.name: Capabilities.from_json(json.loads(row.capabilities)) for row in rows}
+    return {name: found[name] for name in accounts if name in found}
 
 
 def _situation(connection: Connection, row: "Row[Any]", ahead: int | None, known: Lanes) -> Situation:
@@ -164,6 +196,7 @@ def _situation(connection: Connection, row: "Row[Any]", ahead: int | None, known
         lease_until=row.lease_until,
         poll_at=row.poll_at,
         paused=row.paused,
+        held=row.held,
         attempts=row.attempt,
         ahead=ahead,
         lanes=lanes,
@@ -206,14 +239,10 @@ def _closures(table: Any, name: str) -> tuple[Any, Any]:
 
 
 def _closure(item: Any, at: float) -> Shut | None:
-    for reason, until in (
-        (item.key_reason, item.key_until),
-        (item.lane_reason, item.lane_until),
-        (item.unready, None),
-    ):
+    for reason, until in ((item.key_reason, item.key_until), (item.lane_reason, item.lane_until)):
         if reason is not None and (until is None or until > at):
             return Shut(item.lane, reason, until)
-    return None
+    return None if item.unready is None else Shut(item.lane, item.unready, None, unready=True)
 
 
 _CANCEL = (

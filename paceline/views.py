@@ -58,7 +58,8 @@ class MessageView:
     """Where a message stands. Times are aware, in UTC.
 
     `waiting_for` says in a sentence why it has not left or is not final, None if it is. `account` is the one that sent
-    or is sending it. Its repr holds neither metadata nor reasons, which may quote the provider.
+    or is sending it. `parts` is how many messages its provider bills for it, where that cuts a text. Its repr holds
+    neither metadata nor reasons, which may quote the provider.
     """
 
     id: str
@@ -74,6 +75,7 @@ class MessageView:
     send_at: datetime | None
     expires_at: datetime | None
     metadata: Mapping[str, str]
+    parts: int = 1
     attempts: tuple[AttemptView, ...] = ()
     events: tuple[EventView, ...] = ()
 

@@ -11,11 +11,13 @@ COUNTED = 1_000  # messages ahead that are counted; beyond that it says "more th
 
 @dataclass(frozen=True, slots=True)
 class Shut:
-    """A lane or key that is closed: `until` in Unix seconds, or None until an operator opens it."""
+    """A lane or key that is closed: `until` in Unix seconds, or None until an operator opens it; one that is `unready`,
+    until its provider says that it can send."""
 
     name: str
     reason: str
     until: float | None
+    unready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Situation:
     lease_until: float | None = None
     poll_at: float | None = None
     paused: bool = False
+    held: bool = False
     attempts: int = 0
     ahead: int | None = None
     lanes: Sequence[str] = ()
@@ -66,6 +69,8 @@ def _queued(it: Situation) -> str:
         return f"Attempt {it.attempts} did not get through; the next one is due at {_at(it.due_at)}."
     if it.paused:
         return "Its broadcast is paused."
+    if it.held:
+        return "Its broadcast's schedule holds it back."
     if it.lanes and len(it.shut) == len(it.lanes):
         return " ".join(_shut(item) for item in it.shut)
     lanes = " or ".join(it.lanes)
@@ -79,6 +84,8 @@ def _queued(it: Situation) -> str:
 
 def _shut(item: Shut) -> str:
     until = "an operator opens it" if item.until is None else _at(item.until)
+    if item.unready:
+        until = "its provider can send again"
     return f"Lane {item.name} is closed until {until}: {item.reason}."
 
 

@@ -27,6 +27,7 @@ from paceline.explain import explain
 from paceline.wakeup import FAILURES, KombuPublisher
 from worker import schema
 from worker.callbacks import Callbacks
+from worker.careful import CarefulTask
 from worker.flower import MessageRows, flower_environment
 from worker.limits import UnsuitableServer, check_server
 from worker.notify import Relay, Target
@@ -71,7 +72,7 @@ def topology_of(settings: Settings) -> Topology:
 
 def make_app(settings: Settings, installation: str) -> Celery:
     """The Celery application of an installation."""
-    made = Celery("paceline", broker=celery_url(settings.connection), include=TASKS)
+    made = Celery("paceline", broker=celery_url(settings.connection), include=TASKS, task_cls=CarefulTask)
     made.conf.update(celery_settings(settings, installation))
     return made
 

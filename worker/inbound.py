@@ -184,17 +184,32 @@ class Inbox:
     ) -> tuple[list[Standing], list[Report]]:
         """Apply reports in order, and tell of them and of what else happened: what moved, and what has no message."""
         standing = self._look_up(connection, reports) if reports else {}
-        parked = []
+        parked, strange = [], []
         for report in reports:
             message = standing.get(report.webhook)
-            if message is None or message.status in _UNDER_WAY:
+            if message is None:
+                strange.append(report)
+            elif message.status in _UNDER_WAY:
                 parked.append(report)
             elif message.follow(report):
                 told.append(message.event())
         moved = sorted({message.id: message for message in standing.values() if message.moved}.values(), key=_id)
         self._write(connection, moved)
         self._tell(connection, told)
-        return moved, parked
+        return moved, parked + self._expected(connection, strange)
+
+    def _expected(self, connection: Connection, strange: Sequence[Report]) -> list[Report]:
+        """Those of unknown ids that may come to speak of a message of ours: a request's row is there before the request leaves.
+
+        What a provider says of messages that it made itself, as of a broadcast's, would wait for nothing.
+        """
+        keys = {report.fingerprint for report in strange}
+        expecting = {
+            key
+            for key in keys
+            if connection.scalar(self._statements.open_sends, {"accounts": list(self.accounts_of(key))})
+        }
+        return [report for report in strange if report.fingerprint in expecting or report.message_id]
 
     def _tell(self, connection: Connection, told: Sequence[Mapping[str, Any]]) -> None:
         """Write events, in this order."""

@@ -13,6 +13,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     null,
+    or_,
     select,
     union_all,
     update,
@@ -39,6 +40,7 @@ _TOLD = {
     "n": int, "message_id": str, "account": str, "status": str, "reason": str, "kind": str, "data": str,
 }  # fmt: skip
 _PUT_OFF = {"id": int, "seconds": float}
+SENDING: ColumnElement[str] = literal_column("'sending'")
 UNKNOWN: ColumnElement[str] = literal_column(
     "'unknown'"
 )  # a partial index serves only a statement that holds its condition
@@ -141,6 +143,24 @@ class InboundStatements:
         )
         later = table_of(self._dialect, "rows", _PUT_OFF)
         self.put_off = update(webhook).where(webhook.c.id == later.c.id).values(match_at=now() + later.c.seconds)
+
+        accounts: BindParameter[str] = bindparam("accounts", expanding=True)
+        # Whether a message of these accounts may have been accepted under an id that we do not know yet.
+        self.open_sends = select(
+            or_(
+                select(message.c.id).where(message.c.status == SENDING, message.c.account.in_(accounts)).exists(),
+                select(attempt.c.message_id)
+                .where(attempt.c.outcome == UNKNOWN, attempt.c.account.in_(accounts))
+                .exists(),
+                select(message.c.id)
+                .where(
+                    message.c.account.in_(accounts),
+                    message.c.provider_message_id.is_(None),
+                    message.c.accepted_at.is_not(None),
+                )
+                .exists(),
+            )
+        )
 
     def _adopting(self) -> None:
         accounts: BindParameter[str] = bindparam("accounts", expanding=True)

@@ -11,6 +11,7 @@ The task is told at least once: the marker of what was published moves after the
 costs a quarter of a second every five, and nothing is lost: the marker waits.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import structlog
-from sqlalchemy import Connection, Engine, func, null, or_, select, update
+from sqlalchemy import Connection, Engine, case, func, null, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from paceline import tables
@@ -168,11 +169,11 @@ class Relay:
     def _batch(self, marker: int) -> list[dict[str, Any]]:
         fields = (
             event.c.position.label("cursor"), event.c.message_id, event.c.account, event.c.kind, event.c.status,
-            event.c.source,
+            event.c.source, case((event.c.kind.in_(_IDS), event.c.data)).label("data"),
         )  # fmt: skip
         query = select(*fields).where(event.c.position > marker).order_by(event.c.position).limit(BATCH)
         with read(self._engine) as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+            return [_told(dict(row)) for row in connection.execute(query).mappings()]
 
     def _call(self, target: Target, call: dict[str, Any]) -> str | None:
         """Publish one call; None, or what kept the broker from taking it, which is then left alone for a while."""
@@ -182,3 +183,14 @@ class Relay:
             self._quiet_until = self._monotonic() + REST
             return type(error).__name__
         return None
+
+
+# Of what is about neither a message nor something that happened to an account: the member of its data that names it.
+_IDS = {"job": "job", "broadcast": "id"}
+
+
+def _told(event_row: dict[str, Any]) -> dict[str, Any]:
+    """What the task is called with: ids, and nothing that anybody wrote."""
+    data = json.loads(event_row.pop("data") or "{}")
+    kind = event_row["kind"]
+    return {**event_row, kind: data.get(_IDS[kind])} if kind in _IDS else event_row

@@ -100,9 +100,9 @@ def _csv(lines: _Lines) -> Iterator[Row]:
     if not first.strip():
         raise BadRecipients("recipients", "holds nothing: its first line must name the columns")
     reader = csv.reader(itertools.chain([first], lines), delimiter=_delimiter(first), strict=True)
-    header = _header(_next(reader, lines) or [], lines.number)
+    header = _header(_next(reader, 1) or [], lines.number)
     number, found = lines.number + 1, False
-    while (cells := _next(reader, lines)) is not None:
+    while (cells := _next(reader, number)) is not None:
         if cells:  # a blank line is nobody
             if len(cells) > len(header):
                 raise BadRecipients("recipients", f"has {len(cells)} cells, the header names {len(header)}", number)
@@ -113,11 +113,11 @@ def _csv(lines: _Lines) -> Iterator[Row]:
         raise BadRecipients("recipients", "holds no recipient below its header")
 
 
-def _next(reader: Iterator[list[str]], lines: _Lines) -> list[str] | None:
+def _next(reader: Iterator[list[str]], number: int) -> list[str] | None:
     try:
         return next(reader, None)
     except csv.Error:
-        raise BadRecipients("recipients", "is broken CSV: look for a quote that is not closed", lines.number) from None
+        raise BadRecipients("recipients", "is broken CSV: look for a quote that is not closed", number) from None
 
 
 def _delimiter(header: str) -> str:

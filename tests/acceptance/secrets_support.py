@@ -18,7 +18,7 @@ from celery import Celery
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from paceline import CallFailed, Client, Text, wire
+from paceline import CallFailed, Client, MessageNotFound, Text, wire
 from paceline.celery import send
 from paceline.connection import resolve
 from paceline.database import engine
@@ -90,7 +90,8 @@ def service() -> Iterator["Planted"]:
         stack.enter_context(start_valkey(directory, "--port", str(port)))
         redis = stack.enter_context(Redis(port=port))
         redis.config_set("requirepass", password)
-        redis = stack.enter_context(Redis(port=port, password=password))
+        # Nothing is heard while nothing happens, and that is no trouble.
+        redis = stack.enter_context(Redis(port=port, password=password, socket_timeout=None))
         sandbox = stack.enter_context(SandboxServer(_sandbox_settings(ports.hooks)))
         file = directory / "paceline.toml"
         file.write_text(_toml(sandbox, ports, f"redis://:{password}@127.0.0.1:{port}/0"))
@@ -173,7 +174,10 @@ class Planted:
         seen.statuses = {name: str(client.status(id_).status) for name, id_ in ids.items()}
         for name, id_ in ids.items():
             view = client.status(id_)
-            seen.shown[f"status of {name}"] = f"{view!r} {view.attempts} {json.dumps(view.as_json(), default=str)}"
+            seen.shown[f"repr of {name}"] = repr(view)
+            # Metadata comes back to the application that gave it.
+            said = {field: value for field, value in view.as_json().items() if field != "metadata"}
+            seen.shown[f"status of {name}"] = json.dumps(said, default=str)
         for command in (["show", word], ["show", refused["aurogy"]], ["list"], ["lanes"], ["doctor"]):
             ran = paceline(self.directory, *command, "--json")
             seen.shown[" ".join(command)] = ran.out + ran.err
@@ -205,16 +209,21 @@ class Planted:
         signature = send.s(message, via="aurogy-main", idempotency_key="through-the-broker")
         lost = {"message": {"kind": "text", "to": CONTENT["a misspelt call's recipient"], "text": BODY}}
         with app.connection_for_write() as connection, app.amqp.Producer(connection) as producer:
-            app.send_task(signature.task, kwargs=dict(signature.kwargs), producer=producer, **signature.options)
-            # What no task can be made of, by its name, its arguments, its form, or because it is no JSON.
             app.send_task("paceline.enqeue", kwargs=lost, producer=producer, queue=wire.ENQUEUE_QUEUE)
             app.send_task(wire.ENQUEUE, kwargs=lost, producer=producer, queue=wire.ENQUEUE_QUEUE)
-            unreadable = {"routing_key": wire.ENQUEUE_QUEUE, "retry": False}
             called = {"task": wire.ENQUEUE, "id": "1", "argsrepr": BODY, "kwargsrepr": json.dumps(lost)}
-            producer.publish(json.dumps(lost), content_type="text/plain", **unreadable)
-            producer.publish(json.dumps([lost, 3]), content_type="application/json", headers=called, **unreadable)
-            producer.publish("{" + json.dumps(lost), content_type="application/json", headers=called, **unreadable)
-        until(lambda: client.status(idempotency_key="through-the-broker").status != "queued", START)
+            for body, headers in _malformed(lost):
+                producer.publish(
+                    body,
+                    content_type="application/json",
+                    content_encoding="utf-8",
+                    routing_key=wire.ENQUEUE_QUEUE,
+                    headers={name: value for name, value in {**called, **headers}.items() if value is not None},
+                )
+            producer.publish(json.dumps(lost), content_type="text/plain", routing_key=wire.ENQUEUE_QUEUE)
+            # The last of all, so that its row shows that the worker has outlived the others.
+            app.send_task(signature.task, kwargs=dict(signature.kwargs), producer=producer, **signature.options)
+        until(lambda: _is_stored(client, "through-the-broker"), START)
         log = self.directory / "worker.log"
         until(lambda: "unregistered" in log.read_text(), START)
         until(lambda: self.redis.llen(wire.ENQUEUE_QUEUE) == 0, START)
@@ -260,6 +269,31 @@ class Planted:
         """The broker as a Celery application of the user's addresses it."""
         at: Mapping[str, Any] = self.redis.connection_pool.connection_kwargs
         return f"redis://:{at['password']}@127.0.0.1:{at['port']}/0"
+
+
+def _malformed(lost: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Calls that are none: bodies, and what differs in their headers."""
+    call = json.dumps([[], lost, {}])
+    bodies = ["{" + call, "3", '"x"', "null", "[]", json.dumps([lost, 3]), json.dumps([3, lost, 3, 4])]
+    bodies += [json.dumps([3, lost, {}]), json.dumps([[], [lost], {}]), json.dumps([[], lost, 3]), json.dumps(lost)]
+    yield from ((body, {}) for body in bodies)
+    headers: list[dict[str, Any]] = [{"id": None}, {"id": 3}, {"timelimit": 3}, {"timelimit": ["a", "b"]}]
+    headers += [
+        {"eta": "soon"},
+        {"expires": [1]},
+        {"retries": "x"},
+        {"task": 3},
+        {"task": None},
+        {"root_id": {}},
+        {"shadow": {}},
+    ]
+    yield from ((call, each) for each in headers)
+
+
+def _is_stored(client: Client, key: str) -> bool:
+    with contextlib.suppress(MessageNotFound):
+        return bool(client.status(idempotency_key=key))
+    return False
 
 
 def _sandbox_settings(hooks: int) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 import pytest
 
+from paceline.status import Status
+from paceline.views import JobStatus, JobView
 from tests.acceptance.commands_support import clean_environment
-from worker.commands.demo import Outcome, broken_promises
+from worker.commands.demo_outcome import Tally, broken_promises
 
 FINE = {
     "throttled": 0,
@@ -41,17 +44,22 @@ def test_the_demo_delivers_every_message_within_its_limits(tmp_path: Path) -> No
 
     # then it ends well, and says what arrived
     assert (running.returncode, err) == (0, ""), out
-    rows = dict(
-        line.strip().rsplit("  ", 1) for line in out.splitlines() if line.startswith("  ") and "  " in line.strip()
-    )
-    facts = {name.strip(): value.strip() for name, value in rows.items()}
-    assert facts["enqueued"] == facts["attempts"] == "320"
-    assert facts["sent"] == "318"
-    assert int(facts["delivered"]) + int(facts["failed"]) == 320
-    assert int(facts["of these read"]) > 30
-    assert (facts["answered 429"], facts["arrived twice"]) == ("0", "0")
-    assert int(facts["webhooks taken"]) >= 320
-    assert facts["most send requests in any window"] == "66, limit 66/10s"
+    told = closing_table(out)
+    assert list(told) == ["aurogy", "augnet", "aurorasendcloud", "politicalcomms", "aulm"]
+    aurogy = told["aurogy"]
+    assert aurogy["enqueued"] == aurogy["attempts"] == 320
+    assert aurogy["arrived"] == 318  # two recipients are unknown there
+    assert aurogy["delivered"] + aurogy["failed"] == 320
+    assert aurogy["of these read"] > 30
+    for provider, enqueued in (("augnet", 40), ("aurorasendcloud", 50), ("politicalcomms", 12), ("aulm", 6)):
+        facts = told[provider]
+        assert [facts[name] for name in ("enqueued", "attempts", "arrived", "delivered")] == [enqueued] * 4
+    for facts in told.values():
+        assert (facts["answered 429"], facts["arrived twice"]) == (0, 0)
+        assert facts["webhooks taken"] >= facts["delivered"]
+    assert "in any window at aurogy: send 66 of 66/10s" in out
+    assert "in any window at augnet: send 20 of 20/10s" in out
+    assert "The broadcast: 25 recipients, 25 sent, 25 delivered." in out
 
     # and nothing is left: no process, and no file outside its own directory
     assert len(seen) >= 7
@@ -59,26 +67,62 @@ def test_the_demo_delivers_every_message_within_its_limits(tmp_path: Path) -> No
     assert [each.name for each in tmp_path.iterdir()] == [".paceline"]
 
 
-def outcome(statuses: dict[str, int], accepted: int = 3, **arrived: object) -> Outcome:
-    return Outcome(3, statuses, accepted, 3, {**FINE, **arrived})
+def closing_table(out: str) -> dict[str, dict[str, int]]:
+    """The facts of each provider."""
+    lines = out.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.split()[:2] == ["aurogy", "augnet"])
+    providers, found = lines[start].split(), {}
+    for line in lines[start + 2 :]:
+        *name, numbers = line.split()[: -len(providers)], line.split()[-len(providers) :]
+        if not numbers:
+            break
+        found[" ".join(name[0])] = [int(number) for number in numbers]
+    return {provider: {name: row[number] for name, row in found.items()} for number, provider in enumerate(providers)}
+
+
+NOW = datetime(2026, 4, 13, 14, 30, tzinfo=UTC)
+
+
+def job(status: str = "done", **result: object) -> JobView:
+    came = {"completed": True, "delivered": 25, "total_recipients": 25, **result} if status == "done" else None
+    return JobView(
+        "job-1", "pc-main", "broadcast", JobStatus(status), None, "It waits.", "", {}, came, None, NOW, NOW, None
+    )
+
+
+def tally(statuses: dict[str, int], accepted: int = 3, **arrived: object) -> Tally:
+    stand = {Status(name): count for name, count in statuses.items()}
+    return Tally("aurogy", 3, stand, accepted, 3, {**FINE, **arrived})
 
 
 def test_a_demo_without_a_broken_promise_has_nothing_to_say() -> None:
-    assert broken_promises(outcome({"delivered": 2, "read": 1})) == []
+    assert broken_promises([tally({"delivered": 2, "read": 1})], job()) == []
 
 
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        (outcome({"read": 3}, throttled=2), "2 requests were answered 429."),
-        (outcome({"read": 3}, duplicates={"surplus": 1}), "1 messages arrived twice."),
-        (outcome({"read": 3}, windows=[{"group": "send", "exceeded": True}]), "The limit of send was exceeded."),
-        (outcome({"read": 2}), "1 messages are missing."),
-        (outcome({"read": 3}, webhooks={"acknowledged": 0}), "No webhook was taken."),
-        (outcome({"read": 2, "unknown": 1}), "1 messages are unknown."),
-        (outcome({"read": 2, "queued": 1}), "Not settled after 180 s: {'queued': 1}."),
-        (outcome({"read": 3}, accepted=2), "The sandbox accepted 3 messages, we know of 2."),
+        (tally({"read": 3}, throttled=2), "2 requests were answered 429."),
+        (tally({"read": 3}, duplicates={"surplus": 1}), "1 messages arrived twice."),
+        (tally({"read": 3}, windows=[{"group": "send", "exceeded": True}]), "the limit of send was exceeded."),
+        (tally({"read": 2}), "1 messages are missing."),
+        (tally({"read": 3}, webhooks={"acknowledged": 0}), "no webhook was taken."),
+        (tally({"read": 2, "unknown": 1}), "1 messages are unknown."),
+        (tally({"read": 2, "queued": 1}), "not settled after 180 s: {'queued': 1}."),
+        (tally({"read": 3}, accepted=2), "the sandbox accepted 3 messages, we know of 2."),
     ],
 )
-def test_each_broken_promise_is_told(broken: Outcome, said: str) -> None:
-    assert broken_promises(broken) == [said]
+def test_each_broken_promise_is_told(broken: Tally, said: str) -> None:
+    assert broken_promises([tally({"read": 3}), broken], job()) == [f"aurogy: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        (job("queued"), "The broadcast of pc-main is queued: It waits."),
+        (job(completed=False), "The broadcast of pc-main did not reach everybody."),
+        (job(delivered=24), "The broadcast of pc-main did not reach everybody."),
+    ],
+)
+def test_a_broadcast_that_did_not_reach_everybody_is_told(ended: JobView, said: str) -> None:
+    assert broken_promises([tally({"read": 3})], ended) == [said]

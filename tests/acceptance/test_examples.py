@@ -148,6 +148,14 @@ def use_every_name(client: Client, carried: int) -> None:
     assert every_name.found(client, every_name.refresh(client, "aurogy-main")) is not None
     assert every_name.found(client, "none") is None
 
+    people = [{"id": RECIPIENT, "first_name": "Ada"}]
+    assert every_name.sale(client, "aurogy-main", [{"id": RECIPIENT}]) is None
+    view = every_name.sale(client, "aurogy-main", people)
+    assert view is not None
+    assert (view.name, view.counts["messages"]) == ("spring-sale", 1)
+    assert every_name.stop(client, "spring-sale")
+    assert not every_name.stop(client, "none")
+
 
 def test_the_example_uses_every_public_name() -> None:
     tree = ast.parse((ROOT / "examples/every_name.py").read_text())

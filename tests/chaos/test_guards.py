@@ -43,7 +43,7 @@ class Held:
     """A service whose slice stands still with its requests in hand, as a stopped process does."""
 
     def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._send = service.transport.send
+        self._patch, self._transport, self._send = monkeypatch, service.transport, service.transport.send
         self._in_hand: list[tuple[list[Exchange], Callable[[Answer], None]]] = []
         monkeypatch.setattr(service.transport, "send", self._take)
         self._slice = threading.Thread(target=service.pump.run_slice, args=(2.0,))
@@ -60,6 +60,7 @@ class Held:
 
     def go_on(self) -> None:
         """Let them go, and wait until what became of them is written."""
+        self._patch.setattr(self._transport, "send", self._send)
         while self._in_hand:
             self._send(*self._in_hand.pop(0))
         self._slice.join(30)
@@ -118,11 +119,13 @@ def test_the_wire_hook_keeps_a_token_from_leaving_too_late(
         monkeypatch.setattr(Guard, "admit", _let_pass)
     built = limited(build)
     stopped, other = built.service(), built.service()
-    texts(built, 2 * LIMIT)
+    texts(built, 1)
+    until(lambda: stopped.pump.run_slice(0.5) and built.statuses() == {"accepted": 1})
+    texts(built, 2 * LIMIT - 1)
     held = Held(stopped, monkeypatch)
-    until(lambda: held.count == LIMIT or (stopped.tick(), stopped.pump.run_slice(0.1))[0] is None)
+    until(lambda: held.count == LIMIT - 1)
 
-    until(lambda: (other.tick(), other.pump.run_slice(0.2)) and len(sandbox.ledger("aurogy")) == LIMIT, 20)
+    until(lambda: (other.tick(), other.pump.run_slice(0.2)) and len(sandbox.ledger("aurogy")) == 1 + LIMIT, 20)
     held.go_on()
 
     assert (busiest(sandbox) <= LIMIT) is guarded

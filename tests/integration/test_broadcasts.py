@@ -1,4 +1,4 @@
-"""Broadcasts from a file of recipients to the sandbox: staged, let go, paused, resumed, cancelled, counted, finished."""
+"""Broadcasts from a file of recipients to the sandbox: staged, let go, paused, resumed, cancelled, finished."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +41,9 @@ def test_everybody_in_the_file_is_written_to_once(build: Build, sandbox: Sandbox
     view = built.client.broadcast("sale", HELLO, file, ACCOUNT, rejects=rejects)
 
     assert view.status == "running"
-    asked = {name: view.counts[name] for name in ("recipients", "duplicates", "suppressed", "invalid", "messages", "queued")}
+    asked = {
+        name: view.counts[name] for name in ("recipients", "duplicates", "suppressed", "invalid", "messages", "queued")
+    }
     assert asked == {"recipients": 33, "duplicates": 1, "suppressed": 1, "invalid": 1, "messages": 30, "queued": 30}
     assert [line.split(",")[:2] for line in rejects.read_text().splitlines()[1:]] == [
         ["32", "duplicate"], ["33", "invalid"], ["34", "suppressed"],

@@ -204,6 +204,18 @@ def test_a_message_under_way_is_not_moved_under_its_workers_hands(
     assert webhooks(built)[0]["match_at"] is not None
 
 
+def test_an_event_of_which_no_message_of_ours_can_be_meant_waits_for_nothing(
+    build: Build, receive: Receive, sandbox: SandboxServer
+) -> None:
+    """Given that nothing is on the wire or unknown, when an event bears a strange id, then it is kept and not parked."""
+    built = installed(build)
+    sent(built, sandbox)
+
+    assert receive(built).post(report("msg_strange00001", "delivered")) == 200
+
+    assert [row["match_at"] for row in webhooks(built)] == [None]
+
+
 def test_events_of_one_account_speak_of_all_accounts_of_its_key(
     build: Build, receive: Receive, sandbox: SandboxServer
 ) -> None:
@@ -287,9 +299,13 @@ def aged(built: Installation, seconds: float) -> None:
     built.run("UPDATE paceline_attempt SET at = at - :seconds", seconds=seconds)
 
 
-def test_what_speaks_of_nobody_is_looked_for_less_and_less_and_then_no_more(build: Build, receive: Receive) -> None:
-    """Given an event about a message that we never sent, when a day has passed, then it is left alone."""
+def test_what_speaks_of_nobody_is_looked_for_less_and_less_and_then_no_more(
+    build: Build, receive: Receive, sandbox: SandboxServer
+) -> None:
+    """Given a send that is unknown and an event of a strange id, when a day has passed, then that is left alone."""
     built = installed(build)
+    sent(built, sandbox)
+    built.run("UPDATE paceline_attempt SET outcome = 'unknown'")
     service = built.service()
     receive(built).post(report("msg_foreign", "delivered"))
 

@@ -159,3 +159,46 @@ def test_neither_what_libraries_attach_nor_what_a_frame_holds_is_written(as_json
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(KeyError):
         configure(level="loud")
+
+
+BODY = "[[], {'message': {'to': '+447700900123'}}, {}] (49b)"
+REFUSALS = [
+    (
+        f"Received unregistered task of type 'x'.\nIgnored.\n\nThe full contents of the message body was:\n{BODY}\n",
+        "Received unregistered task of type 'x'.",
+    ),
+    (
+        f"Received invalid task message: it is none\n\nThe full contents of the message body was:\n{BODY}\n",
+        "Received invalid task message: it is none",
+    ),
+    (f"Can't decode message body: ValueError() [headers:{BODY}]\n\nbody: {BODY}\n", "Can't decode message body"),
+]
+
+
+@pytest.mark.parametrize(("said", "written"), REFUSALS)
+def test_a_call_that_celery_cannot_read_is_not_written_out(said: str, written: str) -> None:
+    stream = io.StringIO()
+    configure(level="debug", stream=stream)
+
+    try:
+        raise ValueError(NUMBER)
+    except ValueError:
+        logging.getLogger("celery.worker.consumer.consumer").exception(said)
+    logging.getLogger("celery.pool").debug("TaskPool: Apply %s (args:%s kwargs:%s)", "trace", BODY, BODY)
+
+    (line,) = lines(stream)
+    assert line["event"] == written
+    assert NUMBER not in stream.getvalue()
+
+
+def test_of_what_else_celery_says_every_line_is_written() -> None:
+    stream = io.StringIO()
+    configure(stream=stream)
+
+    logging.getLogger("celery.worker.consumer.consumer").error("Cannot connect\nTrying again in 2 seconds")
+    logging.getLogger("shop").error("The message body\nis odd")
+
+    assert [line["event"] for line in lines(stream)] == [
+        "Cannot connect\nTrying again in 2 seconds",
+        "The message body\nis odd",
+    ]

@@ -1,4 +1,4 @@
-"""`paceline demo`: a private installation, the sandbox as its provider, and proof of what arrived there."""
+"""`paceline demo`: a private installation, the sandbox as all of its providers, and proof of what arrived there."""
 
 import fcntl
 import http.client
@@ -7,9 +7,10 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +20,31 @@ from sqlalchemy import Engine, func, select
 
 from config.settings import Settings
 from config.values import Bind
-from paceline import wire
+from paceline import Client, wire
 from paceline.broker import redis_client
 from paceline.connection import private_directory
 from paceline.database import read
 from paceline.errors import PacelineError
 from paceline.status import Status
+from paceline.views import JobView
 from worker import schema
 from worker.app import client_of, topology_of
+from worker.commands import demo_messages as messages
 from worker.commands.context import CHECKOUT, database, settings_of
-from worker.commands.demo_plan import ACCOUNT, RECIPIENTS, outgoing, write_configuration
-from worker.commands.demo_view import DemoView
+from worker.commands.demo_outcome import PATIENCE, SETTLED, Tally, broken_promises
+from worker.commands.demo_plan import FAMILIES, write_configuration
+from worker.commands.demo_view import DemoView, Shown
 from worker.commands.output import Printer
 from worker.commands.supervisor import Supervisor
 from worker.commands.up import WIDTH, everything
 from worker.lanes_view import lane_views
 from worker.limits import Limiter
-from worker.statements import attempt, message
+from worker.statements import attempt, message, stream
 
 # The demo reads its own configuration, and writes to no database but its own.
 FOREIGN = ("PACELINE_CONFIG", "PACELINE_DATABASE_URL", "PACELINE_BROKER_URL")
-PATIENCE = 180.0  # seconds until every message must have come to rest
+BROADCASTER = "politicalcomms-main"
 ANSWER = 10.0  # seconds for the sandbox's answer
-SETTLED = frozenset({Status.DELIVERED, Status.READ, Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.UNKNOWN})
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of it: our own counts, and the sandbox's summary of what arrived there."""
-
-    enqueued: int
-    statuses: Mapping[str, int]
-    accepted: int  # messages that the provider gave an id
-    attempts: int
-    arrived: Mapping[str, Any]
 
 
 def demo(*, keep: bool) -> None:
@@ -74,32 +66,45 @@ def demo(*, keep: bool) -> None:
 
 
 def _run(settings: Settings, supervisor: Supervisor, view: DemoView) -> list[str]:
-    with database(settings) as engine:
-        enqueued = _enqueue(settings, view)
-        _follow(settings, supervisor, engine, view)
+    with database(settings) as engine, client_of(settings) as client:
+        enqueued = _enqueue(client, view)
+        broadcast = client.politicalcomms(BROADCASTER).start_broadcast(**messages.broadcast())
+        view.say(f"{BROADCASTER} sends a broadcast to {messages.CONTACTS} contacts by itself, as one job.")
+        _follow(settings, supervisor, engine, view, lambda: client.job(broadcast))
         if supervisor.asked:
             raise typer.Exit(130)
-        outcome = _outcome(settings, engine, enqueued)
-    view.report(_rows(outcome))
-    broken = broken_promises(outcome)
+        job, tallies = client.job(broadcast), _tallies(settings, engine, enqueued)
+    view.report({tally.provider: tally.facts() for tally in tallies})
+    for tally in tallies:
+        if tally.windows():
+            view.say(f"Most requests in any window at {tally.provider}: {tally.windows()}.")
+    if job.result is not None:
+        it = job.result
+        view.say(f"The broadcast: {it['total_recipients']} recipients, {it['sent']} sent, {it['delivered']} delivered.")
+    broken = broken_promises(tallies, job)
     if not broken:
         view.say("Everything arrived once, and no window held more than its limit.")
     return broken
 
 
-def _enqueue(settings: Settings, view: DemoView) -> int:
+def _enqueue(client: Client, view: DemoView) -> Counter[str]:
+    """Enqueue everything; how many for each account."""
+    items = list(messages.outgoing(CHECKOUT / messages.RECIPIENTS))
     started = time.monotonic()
-    with client_of(settings) as client:
-        receipt = client.enqueue_many(outgoing(CHECKOUT / RECIPIENTS))
+    receipt = client.enqueue_many(items)
     if receipt.rejected:
-        raise PacelineError(f"{RECIPIENTS}: {receipt.rejected[0].field}: {receipt.rejected[0].reason}")
+        reject = receipt.rejected[0]
+        raise PacelineError(f"{items[reject.index].via}: {reject.field}: {reject.reason}")
     milliseconds = (time.monotonic() - started) * 1000
-    view.say(f"Enqueued {receipt.enqueued} messages via {ACCOUNT} in {milliseconds:.0f} ms.")
-    return receipt.enqueued
+    counts = Counter(item.via for item in items)
+    view.say(f"Enqueued {receipt.enqueued} messages through {len(counts)} accounts in {milliseconds:.0f} ms.")
+    return counts
 
 
-def _follow(settings: Settings, supervisor: Supervisor, engine: Engine, view: DemoView) -> None:
-    """Show the lanes until every message has come to rest, time is up, or a signal asked to stop."""
+def _follow(
+    settings: Settings, supervisor: Supervisor, engine: Engine, view: DemoView, job: Callable[[], JobView]
+) -> None:
+    """Show accounts and lanes until everything has come to rest, time is up, or a signal asked to stop."""
     topology = topology_of(settings)
     used = {name: lane for name, lane in topology.lanes.items() if lane.senders or lane.pollers}
     busy = replace(topology, lanes=used)
@@ -110,9 +115,9 @@ def _follow(settings: Settings, supervisor: Supervisor, engine: Engine, view: De
             supervisor.turn(view.every)
             if time.monotonic() - shown >= view.every:
                 shown = time.monotonic()
-                statuses = _statuses(engine)
-                view.show(shown - started, lane_views(engine, limiter, busy), statuses)
-                if statuses.keys() <= SETTLED:
+                statuses, broadcast = _statuses(engine), job()
+                view.show(Shown(shown - started, statuses, lane_views(engine, limiter, busy), broadcast))
+                if broadcast.status.final and all(each.keys() <= SETTLED for each in statuses.values()):
                     return
 
 
@@ -125,18 +130,45 @@ def _keep(settings: Settings, supervisor: Supervisor, view: DemoView) -> None:
         supervisor.turn(60.0)
 
 
-def _statuses(engine: Engine) -> dict[str, int]:
+def _statuses(engine: Engine) -> dict[str, Counter[Status]]:
+    """How many messages of each account stand where."""
+    found: dict[str, Counter[Status]] = {name: Counter() for name in FAMILIES}
     with read(engine) as connection:
-        rows = connection.execute(select(message.c.status, func.count()).group_by(message.c.status))
-        return {Status(status): count for status, count in rows}
+        rows = connection.execute(
+            select(stream.c.via, message.c.status, func.count())
+            .join(stream, stream.c.id == message.c.stream_id)
+            .group_by(stream.c.via, message.c.status)
+        )
+        for via, status, count in rows:
+            found[via][Status(status)] += count
+    return found
 
 
-def _outcome(settings: Settings, engine: Engine, enqueued: int) -> Outcome:
+def _tallies(settings: Settings, engine: Engine, enqueued: Counter[str]) -> list[Tally]:
+    statuses = _statuses(engine)
     with read(engine) as connection:
-        accepted = connection.scalar(select(func.count(message.c.provider_message_id)))
-        attempts = connection.scalar(select(func.count()).select_from(attempt))
-    arrived = _asked(settings.sandbox.bind, "/_control/aurogy/summary")
-    return Outcome(enqueued, _statuses(engine), accepted or 0, attempts or 0, arrived)
+        ids = select(message.c.account, func.count(message.c.provider_message_id)).group_by(message.c.account)
+        accepted = Counter(dict(_pairs(connection.execute(ids))))
+        made = select(attempt.c.account, func.count()).group_by(attempt.c.account)
+        attempts = Counter(dict(_pairs(connection.execute(made))))
+    tallies = []
+    for family in dict.fromkeys(FAMILIES.values()):
+        accounts = [name for name, belongs in FAMILIES.items() if belongs == family]
+        tallies.append(
+            Tally(
+                provider=family,
+                enqueued=sum(enqueued[name] for name in accounts),
+                statuses=sum((statuses[name] for name in accounts), Counter()),
+                accepted=sum(accepted[name] for name in accounts),
+                attempts=sum(attempts[name] for name in accounts),
+                arrived=_asked(settings.sandbox.bind, f"/_control/{family}/summary"),
+            )
+        )
+    return tallies
+
+
+def _pairs(rows: Iterable[Any]) -> Iterator[tuple[str, int]]:
+    return ((account, count) for account, count in rows if account is not None)
 
 
 def _asked(bind: Bind, path: str) -> dict[str, Any]:
@@ -145,48 +177,6 @@ def _asked(bind: Bind, path: str) -> dict[str, Any]:
         connection.request("GET", path)
         answer: dict[str, Any] = json.loads(connection.getresponse().read())
     return answer
-
-
-def _rows(it: Outcome) -> list[tuple[str, str]]:
-    count = it.statuses.get
-    delivered, was_read = count(Status.DELIVERED, 0), count(Status.READ, 0)
-    facts = {
-        "enqueued": it.enqueued,
-        "sent": it.accepted,
-        "delivered": delivered + was_read,
-        "of these read": was_read,
-        "failed": count(Status.FAILED, 0),
-        "webhooks taken": it.arrived["webhooks"]["acknowledged"],
-        "attempts": it.attempts,
-        "answered 429": it.arrived["throttled"],
-        "arrived twice": it.arrived["duplicates"]["surplus"],
-    }
-    windows = {
-        f"most {each['group']} requests in any window": f"{each['highest']}, limit {each['limit']}"
-        for each in it.arrived["windows"]
-    }
-    return [(name, str(value)) for name, value in {**facts, **windows}.items()]
-
-
-def broken_promises(it: Outcome) -> list[str]:
-    """What was not as promised, a sentence each."""
-    moving = {str(status): count for status, count in it.statuses.items() if status not in SETTLED}
-    unknown, arrived = it.statuses.get(Status.UNKNOWN, 0), it.arrived
-    over = [window["group"] for window in arrived["windows"] if window["exceeded"]]
-    missing = it.enqueued - sum(it.statuses.values())
-    found = {
-        f"{arrived['throttled']} requests were answered 429.": arrived["throttled"],
-        f"{arrived['duplicates']['surplus']} messages arrived twice.": arrived["duplicates"]["surplus"],
-        f"The limit of {', '.join(over)} was exceeded.": over,
-        f"{missing} messages are missing.": missing,
-        "No webhook was taken.": not arrived["webhooks"]["acknowledged"],
-        f"Not settled after {PATIENCE:g} s: {moving}.": moving,
-        f"{unknown} messages are unknown.": unknown,
-        f"The sandbox accepted {arrived['accepted']} messages, we know of {it.accepted}.": (
-            arrived["accepted"] != it.accepted
-        ),
-    }
-    return [sentence for sentence, broken in found.items() if broken]
 
 
 @contextmanager

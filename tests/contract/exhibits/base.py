@@ -81,6 +81,8 @@ class Exhibit:
     sandbox: str = ""  # its name in the sandbox, where that is not its own
     still: Mapping[str, Any] = field(default_factory=dict)  # sandbox settings: no limit in the way, nothing by itself
     webhook_setting: str = "webhook"  # the sandbox's setting of where its webhooks go
+    # Later steps of operations, each with what earlier ones left in the job's memory.
+    steps: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]] = field(default_factory=dict)
     empty_is_accepted: bool = False  # 2xx without a body is an acceptance
     signed_bodies: bool = True  # its webhooks' signatures cover their bodies
 

@@ -1,6 +1,6 @@
 """Political Comms: replies in conversations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paceline.messages import Media, Text
@@ -49,6 +49,22 @@ def text(**fields: Any) -> Text:
     return Text(**{"to": CONVERSATION, "text": "Polls are open until 7 p.m.", **fields})
 
 
+LIST = {"list_id": "list_1", "polls": 3}
+PROJECT = {"project_id": "proj_1", "polls": 3, "progress": {"status": "active"}}
+FILE = {"media_id": "med_1", "polls": 3}
+# Each step of the jobs that have several.
+STEPS: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]] = {
+    "import_contacts": [("import", {}), ("list", LIST)],
+    "analyze": [("cost", LIST), ("analyze", LIST), ("analysis", LIST)],
+    "import_media": [("find", {}), ("import", {}), ("media", FILE)],
+    "watch": [("project", PROJECT), ("stats", PROJECT)],
+    "broadcast": [
+        *((step, LIST) for step in ("import", "list", "analyze", "analysis", "find", "media_import", "create")),
+        ("media", FILE),
+        *((step, PROJECT) for step in ("test", "schedule", "project", "stats")),
+    ],
+}
+
 EXHIBIT = Exhibit(
     credentials={
         "api_key": "pc_live_0123456789abcdef",
@@ -90,6 +106,7 @@ EXHIBIT = Exhibit(
         Forbidden(Media("conv_1", "https://files.example.com/a.jpg", "image/jpeg"), "message", "not media", ours=True),
     ],
     webhook=webhook,
+    steps=STEPS,
     edges=[text(text="🐢" * 1600)],
     still={"ratelimit": {"api": "100000/hour"}, "lifecycle": SILENT},
 )

@@ -1,0 +1,72 @@
+"""Broadcasts of the in-memory client, for applications' own tests: checked like real ones, kept in the outbox."""
+
+import pytest
+
+from paceline import BadRecipients, BroadcastNotFound, IdempotencyConflict, InvalidMessage, PacelineError, Text
+from paceline.capabilities import Capabilities, Rule
+from paceline.testing import InMemoryClient
+
+HELLO = Text(to="{phone}", text="Hi {name}")
+PEOPLE = [{"phone": f"+1555010{number}", "name": f"Name {number}"} for number in range(5)]
+
+
+@pytest.fixture
+def client() -> InMemoryClient:
+    text = {"to": Rule(required=True, pattern=r"\+\d+", hint="a number"), "text": Rule(max_length=50)}
+    return InMemoryClient({"sms": Capabilities(kinds={"text": text}, channel="sms")})
+
+
+def test_everybody_has_a_message_in_the_outbox_and_is_counted(client: InMemoryClient) -> None:
+    client.suppress("sms", "+15550104")
+    people = [*PEOPLE, {"phone": "+1 555 0101", "name": "Again"}, {"phone": "none", "name": "Bob"}]
+    found, forecast = client.preview("b", HELLO, people, "sms")
+    view = client.broadcast("b", HELLO, people, "sms")
+    assert (found.messages, found.duplicates, found.suppressed, found.invalid) == (4, 1, 1, 1)
+    assert {name: view.counts[name] for name in ("recipients", "messages", "queued")} == {
+        "recipients": 7, "messages": 4, "queued": 4,
+    }  # fmt: skip
+    assert view.status == "running"
+    assert forecast.messages == view.forecast().messages == 4
+    assert client.assert_enqueued(to="+15550102", via="sms").message == Text(to="+15550102", text="Hi Name 2")
+    for item in client.outbox:
+        client.deliver(item.id)
+    assert view.refresh().status == "finished"
+    assert [each.name for each in client.broadcasts()] == ["b"]
+
+
+def test_what_is_refused_leaves_nothing(client: InMemoryClient) -> None:
+    with pytest.raises(BadRecipients, match="line 6 has no name, which text needs"):
+        client.broadcast("b", HELLO, [*PEOPLE, {"phone": "+15550109"}], "sms")
+    with pytest.raises(InvalidMessage, match="via: must name"):
+        client.broadcast("b", HELLO, PEOPLE, "email")
+    client.assert_nothing_enqueued()
+    assert client.broadcasts() == []
+
+
+def test_the_same_name_is_the_same_or_a_conflict(client: InMemoryClient) -> None:
+    first = client.broadcast("b", HELLO, PEOPLE, "sms")
+    assert client.broadcast("b", HELLO, PEOPLE, "sms").id == first.id
+    for message, people in ((HELLO, PEOPLE[:4]), (Text(to="{phone}", text="Bye"), PEOPLE)):
+        with pytest.raises(IdempotencyConflict):
+            client.broadcast("b", message, people, "sms")
+    assert len(client.outbox) == 5
+
+
+def test_it_is_steered_and_retried(client: InMemoryClient) -> None:
+    view = client.broadcast("b", HELLO, PEOPLE, "sms", paused=True)
+    assert (view.status, view.resume().status, view.pause().status) == ("paused", "running", "paused")
+    client.fail(client.outbox[0].id, "RATE: too many")
+    client.fail(client.outbox[1].id, "BLOCKED")
+    assert client.retry_broadcast("b", "RATE") == 1
+    assert view.cancel().counts["cancelled"] == 4
+    with pytest.raises(PacelineError, match="is cancelled"):
+        view.resume()
+    with pytest.raises(BroadcastNotFound):
+        client.get_broadcast("c")
+
+
+def test_a_sample_is_an_ordinary_message(client: InMemoryClient) -> None:
+    (receipt,) = client.broadcast_test("b", HELLO, PEOPLE, "sms", to=["+44 7700 900123"])
+    assert client.status(receipt.id).via == "sms"
+    assert client.outbox[0].message == Text(to="+447700900123", text="Hi Name 0")
+    assert client.broadcast_warnings("b", HELLO, PEOPLE, "sms") == []

@@ -1,0 +1,74 @@
+"""What is kept and logged of a provider's answer never says what the message says, or whom it is for."""
+
+import json
+from typing import Any
+
+import pytest
+
+from paceline.messages import Text
+from providers.base import Accepted, Misconfigured, Outcome, Refused, Response, Throttled, Unavailable, Unknown
+from worker.delivery import QUOTED, _request_id, unquoting
+
+NUMBER = "+447700900123"
+PAYLOAD = json.dumps(
+    {**Text(NUMBER, "thunder").as_json(), "metadata": {"note": "lightning"}, "options": {"tags": ["rain", 3, None]}},
+    separators=(",", ":"),
+)
+
+
+@pytest.mark.parametrize("word", ["thunder", "lightning", "rain", NUMBER])
+@pytest.mark.parametrize(
+    ("outcome", "left"),
+    [
+        (lambda code: Refused(f"{code}: no", code), Refused(QUOTED)),
+        (lambda code: Refused(code, code, opted_out=True), Refused(QUOTED, opted_out=True)),
+        (lambda code: Unknown(code, code), Unknown(QUOTED)),
+        (lambda code: Misconfigured(f"{code}: look", code), Misconfigured(QUOTED)),
+        (lambda code: Throttled(3.0, code), Throttled(3.0)),
+        (lambda code: Unavailable(None, code), Unavailable()),
+        (lambda code: Accepted("m1", code=code), Accepted("m1")),
+    ],
+)
+def test_a_code_that_quotes_the_message_is_none(outcome: Any, left: Outcome, word: str) -> None:
+    assert unquoting(outcome(word), PAYLOAD) == left
+
+
+@pytest.mark.parametrize("code", ["", "bad_request", "text", "to", "kind", "metadata", "thunderstorm"])
+def test_every_other_code_is_kept(code: str) -> None:
+    """The names of the message's own fields among them."""
+    outcome = Refused(f"{code}: no", code)
+    assert unquoting(outcome, PAYLOAD) is outcome
+
+
+def named(request_id: str, payload: str = PAYLOAD) -> str | None:
+    return _request_id(Response(200, {"x-request-id": request_id}, b"", 0.0), payload)
+
+
+@pytest.mark.parametrize("request_id", ["9fadc2bc-c4bb-477a-89bd-39542a48150e", "r-1", "Root=1-67:af/x", "a" * 200])
+def test_a_request_id_is_kept_as_it_came(request_id: str) -> None:
+    assert named(request_id) == request_id
+    assert _request_id(None, PAYLOAD) is None
+    assert _request_id(Response(200, {}, b"", 0.0), PAYLOAD) is None
+
+
+@pytest.mark.parametrize(
+    "request_id",
+    [
+        "447700900123",
+        NUMBER,
+        "req-447700900123",
+        "thunder",
+        "a thunder",
+        "",
+        "a" * 201,
+        "a\x00b",
+        "né",
+    ],
+)
+def test_what_is_no_request_id_or_quotes_the_message_is_dropped(request_id: str) -> None:
+    assert named(request_id) is None
+
+
+def test_the_recipient_is_found_in_any_json(request_id: str = "req-447700900123") -> None:
+    assert named(request_id, json.dumps({"kind": "text", "to": NUMBER})) is None
+    assert named(request_id, "{}") == request_id
