@@ -14,7 +14,8 @@ demo: $(STAMP)
 	@$(BIN)/paceline demo
 
 test: lint
-	@$(BIN)/pytest --cov --cov-report=
+	@$(BIN)/pytest -n 3 --dist loadfile --cov --cov-report= tests/unit tests/contract tests/integration
+	@$(BIN)/pytest --cov --cov-append --cov-report= tests/acceptance tests/chaos
 	@echo "lines that the tests run in their own process: $$($(BIN)/coverage report --format=total) %"
 
 lint: $(STAMP)

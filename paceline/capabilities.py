@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from paceline.errors import InvalidMessage
-from paceline.forms import FORMS, decoded, size
-from paceline.messages import Email, Message, check_mapping, check_storable
+from paceline.forms import FORMS, data_uri, decoded, size
+from paceline.messages import Email, Media, Message, check_mapping, check_storable
 from paceline.segments import SEGMENTATIONS
 
 
@@ -117,10 +117,10 @@ def check(
         )
     for item in fields(message):
         _check_field(item.name, getattr(message, item.name), rules.get(item.name), account)
-    if isinstance(message, Email) and not (message.html or message.text) and rules.keys() & {"html", "text"}:
-        raise InvalidMessage("html", "or text is required")
     if isinstance(message, Email) and rules.keys() & {"html", "text"} and not (message.html or message.text):
         raise InvalidMessage("html", "or text is required")
+    if isinstance(message, Media) and (held := data_uri(message.url)) is not None and held[0] != message.media_type:
+        raise InvalidMessage("media_type", "must be the one that the data URI names")
     _check_parts(capabilities, message)
     if metadata:
         _check_metadata(metadata, capabilities.metadata)

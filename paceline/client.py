@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -70,7 +70,8 @@ class Client(Calling, Broadcasting):
         `idempotency_key` (1 to 255 characters, one scope for the whole installation) makes a repetition harmless: the
         same key with the same message and `via` answers the first one's id. `priority` is high, normal or bulk;
         `send_at` and `expires_at` are aware datetimes; `metadata` maps strings to strings and comes back from `status`;
-        `options` are a provider's extras. A message holds at most 1 MB as JSON, attachments aside.
+        `options` are a provider's extras. A message holds at most 1 MB as JSON, attachments and data
+        URIs aside.
 
         With `session` it is stored in the caller's own transaction, and commits or vanishes with it: a SQLAlchemy or
         SQLModel session or connection, a psycopg 3 or sqlite3 connection, or Django's. Workers are woken after the
@@ -139,11 +140,14 @@ class Client(Calling, Broadcasting):
         *,
         status: str | None = None,
         via: str | None = None,
-        since: datetime | None = None,
+        since: datetime | timedelta | None = None,
         limit: int = 100,
         after: str | None = None,
     ) -> list[MessageView]:
-        """The newest messages first, without their attempts and events; `after` is the id of the last one seen."""
+        """The newest messages first, without their attempts and events; `after` is the id of the last one seen.
+
+        `since` is an instant, or how long ago by the database's clock, whatever this host's says.
+        """
         with self._open().read() as connection:
             return queries.messages(connection, status, via, since, limit, after)
 

@@ -15,7 +15,7 @@ from paceline.messages import Message, Outgoing, check_mapping, check_storable
 from paceline.status import LEVELS, Priority
 from paceline.suppression import Pair, pairs_of
 
-MAX_PAYLOAD = 1_000_000  # bytes of JSON, attachments aside
+MAX_PAYLOAD = 1_000_000  # bytes of JSON, attachments and data URIs aside
 MAX_KEY = 255  # characters
 
 
@@ -61,7 +61,7 @@ def admit(item: Outgoing, via: Via, secret: bytes, database_now: float) -> Entry
         check(carrier.capabilities, carrier.account, item.message, item.metadata, item.options)
     content = item.message.as_json()
     return Entry(
-        id=new_id(),
+        id=new_id(database_now),
         via=via,
         priority=LEVELS.index(priority),
         payload=payload_of(content, item.metadata, item.options),
@@ -122,6 +122,7 @@ def check_extras(metadata: object, options: object) -> None:
     if not (isinstance(options, Mapping) and all(isinstance(name, str) for name in options)):
         raise InvalidMessage("options", "must map names to values")
     for name, value in options.items():
+        check_storable("options", name)
         check_storable(f"options.{name}", value)
 
 
@@ -135,15 +136,16 @@ def payload_of(content: dict[str, Any], metadata: Mapping[str, str] | None, opti
     text = _COMPACT.encode(whole)
     if len(text) * 4 > MAX_PAYLOAD and (size := _size(text, whole)) > MAX_PAYLOAD:
         raise InvalidMessage(
-            "message", f"must have at most {MAX_PAYLOAD:,} bytes as JSON, attachments aside; this one has {size:,}"
+            "message", f"must have at most {MAX_PAYLOAD:,} bytes as JSON, attachments and data URIs aside; this one has {size:,}"
         )
     return text
 
 
 def _size(text: str, whole: dict[str, Any]) -> int:
-    if whole.get("attachments"):
-        text = _COMPACT.encode({**whole, "attachments": []})
-    return len(text.encode())
+    aside = {"attachments": []} if whole.get("attachments") else {}
+    if str(whole.get("url", ""))[:5].lower() == "data:":
+        aside["url"] = []
+    return len((_COMPACT.encode({**whole, **aside}) if aside else text).encode())
 
 
 def _plain(value: object) -> dict[Any, Any]:

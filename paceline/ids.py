@@ -7,11 +7,21 @@ import uuid
 
 _lock = threading.Lock()
 _last = 0
+_last_at = 0  # of those whose time was given: a clock that is ahead must not push these along
 
 
-def new_id() -> str:
-    """A UUIDv7 as text, later than every id that this process made before."""
-    return str(uuid.UUID(int=_next()))
+def new_id(at: float | None = None) -> str:
+    """A UUIDv7 as text, later than every id that this process made before.
+
+    `at` is its time where that must not be this host's, in Unix seconds: producers' clocks need not agree, and what
+    they enqueue stands in one line, by its ids. Such ids are later than every earlier one of their kind.
+    """
+    global _last_at
+    if at is None:
+        return str(uuid.UUID(int=_next()))
+    with _lock:
+        _last_at = max(_ticks(int(at * 1e9)), _last_at + 1)
+        return str(uuid.UUID(int=_made(_last_at)))
 
 
 def new_ids(count: int) -> list[str]:
@@ -25,12 +35,17 @@ def position_of(message_id: str) -> int:
 
 
 def _next() -> int:
-    # 48 bits of milliseconds and the 12 bits of rand_a as a finer clock, counted up where the clock stands still.
     global _last
-    nanoseconds = time.time_ns()
-    ticks = (nanoseconds // 1_000_000 << 12) | (nanoseconds % 1_000_000 << 12) // 1_000_000
     with _lock:
-        _last = max(ticks, _last + 1)
-        ticks = _last
+        _last = max(_ticks(time.time_ns()), _last + 1)
+        return _made(_last)
+
+
+def _ticks(nanoseconds: int) -> int:
+    # 48 bits of milliseconds and the 12 bits of rand_a as a finer clock, counted up where the clock stands still.
+    return (nanoseconds // 1_000_000 << 12) | (nanoseconds % 1_000_000 << 12) // 1_000_000
+
+
+def _made(ticks: int) -> int:
     random = int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
     return (ticks >> 12) << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0b10 << 62 | random

@@ -9,11 +9,18 @@ from zoneinfo import ZoneInfo
 
 LONGEST_GUARD = 0.5
 DAY_GUARD = 5.0
+LONGEST_DURATION = 1e10  # seconds: three hundred years, which a database's clock can still be moved by
+LONGEST_QUOTED = 40  # characters of what is no duration
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _WORDS = {"second": 1, "minute": 60, "hour": 3600}
 _LIMIT = re.compile(r"(?P<count>[1-9][0-9]{0,11})/(?P<window>\S+)", re.ASCII)
 _SPAN = re.compile(r"(?P<number>[1-9][0-9]{0,8})(?P<unit>[smh])", re.ASCII)
+# Without the text itself, which may have been read from the environment.
+_REFUSAL = (
+    "is not a limit: write '<n>/<window>' where n is a whole number from 1 and window is second, minute, hour, <k>s, "
+    "<k>m, <k>h, day or day@<zone>, as in '100/minute'."
+)
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>[smhd]?)", re.ASCII)
 
 
@@ -33,21 +40,21 @@ class Limit:
     def parse(cls, text: str) -> "Limit":
         """Read `"<n>/<window>"`: second, minute, hour, `<k>s`, `<k>m`, `<k>h`, `day` (UTC) or `day@<zone>`.
 
-        Raises ValueError, one sentence, when the text is anything else.
+        Raises ValueError, a sentence without its subject, when the text is anything else.
         """
         match = _LIMIT.fullmatch(text)
         if match is None:
-            raise ValueError(_refusal(text))
+            raise ValueError(_REFUSAL)
         count, window = int(match["count"]), match["window"]
         if window == "day" or window.startswith("day@"):
             zone = window[4:] if "@" in window else "UTC"
-            _zone(zone, text)
+            _zone(zone)
             return cls(count, None, zone, text)
         if window in _WORDS:
             return cls(count, float(_WORDS[window]), None, text)
         span = _SPAN.fullmatch(window)
         if span is None:
-            raise ValueError(_refusal(text))
+            raise ValueError(_REFUSAL)
         return cls(count, float(int(span["number"]) * _UNITS[span["unit"]]), None, text)
 
     @property
@@ -92,14 +99,16 @@ def tightest(limits: Iterable[Iterable[Limit]]) -> tuple[Limit, ...]:
 
 def parse_duration(value: str | float) -> float:
     """Seconds in `"30s"`, `"10m"`, `"72h"`, `"30d"` or a plain number of seconds. Raises ValueError otherwise."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_DURATION:
         return float(value)
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    seconds = math.inf if match is None else float(match["number"]) * _UNITS.get(match["unit"], 1)
+    if seconds > LONGEST_DURATION:
+        said = repr(value) if isinstance(value, str | float) and len(str(value)) <= LONGEST_QUOTED else "this"
         raise ValueError(
-            f"{value!r} is not a duration: write a number of seconds, or one with s, m, h or d as in '30s' or '72h'."
+            f"{said} is not a duration: write a number of seconds, or one with s, m, h or d as in '30s' or '72h'."
         )
-    return float(match["number"]) * _UNITS.get(match["unit"], 1)
+    return seconds
 
 
 def _midnight(day: date, where: tzinfo) -> float:
@@ -108,17 +117,8 @@ def _midnight(day: date, where: tzinfo) -> float:
     return datetime.combine(day, time(), where).astimezone(UTC).timestamp()
 
 
-def _zone(name: str, text: str) -> None:
+def _zone(name: str) -> None:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # unknown, malformed, or a folder of the zone database
-        raise ValueError(
-            f"limit {text!r} names no time zone: write one of the IANA names, as in '1000/day@Europe/London'."
-        ) from None
-
-
-def _refusal(text: str) -> str:
-    return (
-        f"{text!r} is not a limit: write '<n>/<window>' where n is a whole number from 1 and window is second, "
-        "minute, hour, <k>s, <k>m, <k>h, day or day@<zone>, as in '100/minute'."
-    )
+        raise ValueError("names no time zone: write one of the IANA names, as in '1000/day@Europe/London'.") from None

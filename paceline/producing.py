@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -210,8 +210,8 @@ def _instant(name: str, text: str | None) -> datetime | None:
     return moment
 
 
-def _since(text: str | None) -> datetime | None:
+def _since(text: str | None) -> datetime | timedelta | None:
     try:
-        return datetime.now(UTC) - timedelta(seconds=parse_duration(text)) if text else None
+        return timedelta(seconds=parse_duration(text)) if text else None
     except (ValueError, OverflowError):
         return _instant("--since", text)

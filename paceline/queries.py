@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -72,7 +72,7 @@ def messages(
     connection: Connection,
     status: str | None,
     via: str | None,
-    since: datetime | None,
+    since: datetime | timedelta | None,
     limit: int,
     after: str | None,
 ) -> list[MessageView]:
@@ -82,7 +82,11 @@ def messages(
         query = query.where(MESSAGE.c.status == _status(status))
     if via is not None:
         query = query.where(STREAM.c.via == via)
-    if (start := check_time("since", since)) is not None:
+    if isinstance(since, timedelta):
+        start: float | None = connection.execute(select(now())).scalar_one() - since.total_seconds()
+    else:
+        start = check_time("since", since)
+    if start is not None:
         # Ids begin with the time: the bound on them ends the walk, the other one decides.
         query = query.where(MESSAGE.c.created_at >= start, MESSAGE.c.id >= _id_bound(start - CLOCKS_APART))
     if after is not None:

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from paceline.answering import Answering, InMemoryCalling
@@ -144,11 +144,13 @@ class InMemoryClient(InMemoryCalling, InMemoryBroadcasting, Client):
         *,
         status: str | None = None,
         via: str | None = None,
-        since: datetime | None = None,
+        since: datetime | timedelta | None = None,
         limit: int = 100,
         after: str | None = None,
     ) -> list[MessageView]:
         """The newest messages first; `after` is the id of the last one seen."""
+        if isinstance(since, timedelta):
+            since = moment(self._clock()) - since
         start = check_time("since", since) or 0.0
         found = [
             stored

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.answers import instant, text
-from providers.base import Account, Done, Job, Next, Operation, Request, Response
+from providers.base import Account, Done, Job, Next, Operation, Request, Response, answered_at
 from providers.politicalcomms_reports import project_stats
 from providers.politicalcomms_steps import Answer, Fields, Machine, Step, no_check, operation
 from providers.politicalcomms_wire import (
@@ -46,8 +46,8 @@ def watching(project_id: str, memory: Mapping[str, Any], wait: float = 0.0) -> N
 
 def until(scheduled_at: object, response: Response) -> float:
     """Seconds from the answer until a scheduled project begins, so that nothing is asked in vain; at most six hours."""
-    at = instant(scheduled_at)
-    return min(max(0.0, at - response.received_at), LONGEST_SLEEP) if at is not None else 0.0
+    at, now = instant(scheduled_at), answered_at(response)
+    return min(max(0.0, at - (response.received_at if now is None else now)), LONGEST_SLEEP) if at is not None else 0.0
 
 
 def _ask_stats(account: Account, job: Job) -> Request:

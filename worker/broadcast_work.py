@@ -3,7 +3,7 @@ messages are counted. Chunk by chunk, so that it never stands in a claim's way; 
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, case, func, insert, literal_column, null, or_, select, update
@@ -134,6 +134,7 @@ class BroadcastWork:
     def _count(self, ends: float) -> int:
         """Count those that run or were over not long ago; all counts together take at most a fiftieth of the time."""
         recent = and_(BROADCAST.c.status.in_(("finished", "cancelled")), BROADCAST.c.finished_at > now() - REPORTED_FOR)
+        own = BROADCAST.c.job_id.is_(None)  # its provider counts the others
         asked = (
             BROADCAST.c.id,
             BROADCAST.c.status,
@@ -141,7 +142,7 @@ class BroadcastWork:
             (now() - BROADCAST.c.counted_at).label("age"),
         )
         with read(self._engine) as connection:
-            rows = connection.execute(select(*asked).where(or_(BROADCAST.c.status == "running", recent))).all()
+            rows = connection.execute(select(*asked).where(own, or_(BROADCAST.c.status == "running", recent))).all()
         rest = DUTY * sum(row.count_seconds for row in rows)
         done = 0
         for row in rows:
@@ -170,22 +171,6 @@ def definition_of(connection: Connection, id_: str) -> Definition:
     return Definition.from_json(json.loads(text))
 
 
-def nothing_waits(
-    connection: Connection, lines: Sequence[int], statuses: Sequence[str] = ("queued", "sending")
-) -> bool:
-    """Whether none of a broadcast's messages in these lines has one of these statuses: a probe of an index for each."""
-    for status in statuses if lines else ():
-        found = connection.execute(
-            select(MESSAGE.c.id)
-            .where(_OF_BROADCAST, MESSAGE.c.stream_id.in_(lines), MESSAGE.c.status == status)
-            .limit(1)
-        ).first()
-        if found is not None:
-            return False
-    return True
-
-
-_OF_BROADCAST: Any = literal_column("broadcast")  # as it stands in the partial index
 _some = (
     select(MESSAGE.c.id)
     .where(MESSAGE.c.broadcast, MESSAGE.c.stream_id == STREAM.c.id, MESSAGE.c.status == literal_column("'queued'"))

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection, Engine, bindparam, literal_column, select, update
 
 from paceline import tables
+from paceline.broadcast import hosted
 from paceline.broadcast.control import counts_of
 from paceline.broadcast.definition import Definition
 from paceline.broadcast.runs import new_run
@@ -23,10 +24,11 @@ from paceline.broadcast.times import begins_at, outside
 from paceline.clock import now
 from paceline.database import read, write
 from paceline.transactions import CoreTransaction
-from worker.broadcast_work import BroadcastWork, counted, definition_of, nothing_waits
+from worker.broadcast_work import BroadcastWork, counted, definition_of
 
 BROADCAST = tables.columns(tables.Broadcast)
 STREAM = tables.columns(tables.Stream)
+MESSAGE = tables.columns(tables.Message)
 
 RAMP_DAY = 86_400.0  # seconds
 OPEN: Any = literal_column("status NOT IN ('finished', 'cancelled')")  # as it stands in the partial index
@@ -100,10 +102,12 @@ class Broadcasts:
             log.error("broadcast_stuck", broadcast=id_, error=type(bug).__name__)  # noqa: TRY400  # it may quote a row
 
     def _plan(self, connection: Connection, row: Any, lines: Sequence[Any]) -> Plan:
+        if row.job_id is not None:
+            return Plan(ends=True) if hosted.ended(connection, row.job_id) else NOTHING
         definition = self._definition(connection, row.id)
         if definition.cron is not None:
             return Plan(recurs=True) if row.next_run_at is None or row.next_run_at <= row.now else NOTHING
-        today = _ramp_day(connection, row, lines)
+        today = _ramp_day(row, lines)
         hold, release, fresh = [], [], []
         for line in lines:
             begins = begins_at(definition, line.zone)
@@ -115,7 +119,7 @@ class Broadcasts:
                 release.append(line.id)
                 if line.released_at is None:
                     fresh.append(line.id)
-        over = nothing_waits(connection, [line.id for line in lines])
+        over = not any(line.queued or line.sending for line in lines)
         return Plan(
             tuple(hold), tuple(release), tuple(fresh), begins=bool(release) and row.status == "scheduled", ends=over
         )
@@ -155,8 +159,8 @@ class Broadcasts:
             connection.execute(mine.values(status="running", released_at=now(), updated_at=now()))
             note(transaction, row.id, row.name, row.via, "running")
         if plan.ends:
-            counts = counts_of(connection, row.id)
-            ended = {"status": "finished", "finished_at": now(), "updated_at": now(), "reason": _shortfall(counts)}
+            counts, reason = _result(connection, row)
+            ended = {"status": "finished", "finished_at": now(), "updated_at": now(), "reason": reason}
             connection.execute(mine.values(**ended, **counted(counts)))
             note(transaction, row.id, row.name, row.via, "finished")
             log.info("broadcast_finished", broadcast=row.id, **counts)
@@ -179,7 +183,7 @@ class Broadcasts:
         connection.execute(update(BROADCAST).where(BROADCAST.c.id == row.id).values(values))
 
 
-def _ramp_day(connection: Connection, row: Any, lines: Sequence[Any]) -> int:
+def _ramp_day(row: Any, lines: Sequence[Any]) -> int:
     """Up to which day of its ramp-up it may go: the next one begins a day after this one, once nothing of it waits.
 
     So a number never sends more in a day than its ramp-up says, also after a pause.
@@ -193,8 +197,17 @@ def _ramp_day(connection: Connection, row: Any, lines: Sequence[Any]) -> int:
     later = [day for day in days if day > today]
     if not later or row.now < began + RAMP_DAY:
         return int(today)
-    until_now = [line.id for line in lines if line.day <= today]
-    return int(later[0]) if nothing_waits(connection, until_now, statuses=("queued",)) else int(today)
+    until_now = [line for line in lines if line.day <= today]
+    return int(today) if any(line.queued for line in until_now) else int(later[0])
+
+
+def _result(connection: Connection, row: Any) -> tuple[dict[str, int], str | None]:
+    """What became of its messages, and why it ended short if it did."""
+    standing = hosted.standing_of(connection, row) if row.job_id is not None else None
+    if standing is not None:
+        return dict(standing.counts), standing.reason
+    counts = counts_of(connection, row.id)
+    return counts, _shortfall(counts)
 
 
 def _shortfall(counts: dict[str, int]) -> str | None:
@@ -205,11 +218,22 @@ def _shortfall(counts: dict[str, int]) -> str | None:
 
 _COLUMNS = (
     BROADCAST.c.id, BROADCAST.c.name, BROADCAST.c.via, BROADCAST.c.status, BROADCAST.c.paused, BROADCAST.c.next_run_at,
+    BROADCAST.c.job_id,
     now().label("now"),
 )  # fmt: skip
 _OPEN_ROWS = select(*_COLUMNS).where(OPEN)
+
+
+def _any(status: str) -> Any:
+    """Whether a line has a message of that status: one probe of the index over broadcasts' messages."""
+    found = select(MESSAGE.c.id).where(
+        MESSAGE.c.broadcast, MESSAGE.c.stream_id == STREAM.c.id, MESSAGE.c.status == literal_column(f"'{status}'")
+    )
+    return found.limit(1).scalar_subquery().is_not(None).label(status)
+
+
 _LINES = (
-    select(STREAM)
-    .where(STREAM.c.broadcast.in_(bindparam("ids", expanding=True)), literal_column("broadcast <> ''"))
+    select(STREAM, _any("queued"), _any("sending"))
+    .where(STREAM.c.broadcast.in_(bindparam("ids", expanding=True)), STREAM.c.broadcast != literal_column("''"))
     .order_by(STREAM.c.id)
 )

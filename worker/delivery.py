@@ -236,7 +236,7 @@ def unquoting(outcome: Found, payload: str) -> Found:
     Providers' codes are words, so this is one who puts a word of the message where the code belongs.
     """
     code = getattr(outcome, "code", "")
-    if not code or code not in _values(json.loads(payload)):
+    if not code or code not in _values({**json.loads(payload), "kind": None}):
         return outcome
     words = {"reason": QUOTED} if hasattr(outcome, "reason") else {}
     quoting: Any = outcome

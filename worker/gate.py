@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from providers.base import Remaining
-from worker.ledger import Ledger, SeedRefused
+from worker.ledger import DAY, Ledger, SeedRefused
 from worker.limits import Grant, Limiter, Unseeded
 from worker.memory import Budget, LaneMemory, Recovery
 from worker.retry import Closure, Reach, backoff
@@ -163,7 +163,8 @@ class Gate:
                         signature=self.lane.signature,
                         nonce=self._nonce,
                         remaining=left.left,
-                        reset_in=left.reset_in,
+                        # No window resets later than it is long: a lie must not stop a lane for ever.
+                        reset_in=min(left.reset_in, bucket.span or DAY),
                         age=age,
                     )
                 except RedisError:

@@ -34,6 +34,7 @@ from worker.suppressing import Wish
 from worker.topology import Sender, Topology
 
 LARGEST = 1 << 20  # bytes of a webhook
+LONGEST_LENGTH = 20  # digits of an announced length; thousands of them would be no number to Python
 HELD = 64 << 20  # bytes of all webhooks that are being read
 READING = 10.0  # seconds in which a webhook must have arrived whole
 HEALTH = 2.0  # seconds for the database's answer
@@ -41,7 +42,7 @@ QUIET = 10.0  # seconds in which the same refusal is logged once
 THREADS = {"sqlite": 1, "postgresql": 2}  # that write: SQLite has one writer at a time
 
 GONE = 0  # no answer: nobody is there to read it
-_SENTENCES = {
+SENTENCES = {
     200: b"",
     401: b"The signature is missing or wrong.\n",
     404: b"There is no such account, or its provider sends no webhooks.\n",
@@ -152,7 +153,7 @@ class Receiver:
     async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes | int:
         """The whole body; or the status to answer instead."""
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > LARGEST:
+        if length.isdecimal() and (len(length) > LONGEST_LENGTH or int(length) > LARGEST):
             return 413
         body = bytearray()
         try:
@@ -298,4 +299,4 @@ def _answer(status: int, sentence: bytes) -> tuple[Message, Message]:
     return start, {"type": "http.response.body", "body": sentence}
 
 
-_ANSWERS = {status: _answer(status, sentence) for status, sentence in _SENTENCES.items()}
+_ANSWERS = {status: _answer(status, sentence) for status, sentence in SENTENCES.items()}

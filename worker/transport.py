@@ -206,7 +206,8 @@ class Transport:
         return Response(answer.status_code, headers, body, time.time())
 
     def _open(self) -> AiohttpTransport:
-        context = httpx.create_ssl_context(verify=self._verify, trust_env=False)
+        # Of the environment only OpenSSL's own variables are read, which say where more authorities stand.
+        context = httpx.create_ssl_context(verify=self._verify)
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION, ssl=context, ttl_dns_cache=60),
             request_class=_GuardedRequest,

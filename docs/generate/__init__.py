@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from docs.generate import commands, configuration, metrics, providers
+from docs.generate import commands, configuration, hooks, metrics, providers
 
 DOCS = Path(__file__).resolve().parent.parent
 
@@ -17,5 +17,6 @@ def pages() -> Mapping[Path, str]:
         DOCS / "reference" / "configuration.md": configuration.page(),
         DOCS / "reference" / "commands.md": commands.page(),
         DOCS / "reference" / "metrics.md": metrics.page(),
+        DOCS / "reference" / "hooks.openapi.json": hooks.page(),
         DOCS / "providers" / "README.md": providers.page(),
     }

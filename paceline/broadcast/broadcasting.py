@@ -8,16 +8,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from paceline import jobs
 from paceline.broadcast.advice import warnings_for
 from paceline.broadcast.control import BroadcastView, Control
 from paceline.broadcast.definition import Definition, Preview, Ramp, define
 from paceline.broadcast.expansion import Expander, Tell, preview
-from paceline.broadcast.forecast import Forecast, forecast_of
+from paceline.broadcast.forecast import PROVIDERS_PACE, Forecast, forecast_of
+from paceline.broadcast.hosted import OPERATION, arguments_of, host_of, hosted
+from paceline.broadcast.hosted import begin as begin_job
 from paceline.broadcast.recipients import Row, Source, read
 from paceline.broadcast.rejects import rejects_file
-from paceline.broadcast.staging import exists, release, stage
+from paceline.broadcast.staging import abandon, begin, exists, release, stage
+from paceline.directory import Carrier
 from paceline.enqueue import Receipt
-from paceline.errors import PacelineError
+from paceline.errors import InvalidMessage, PacelineError
 from paceline.messages import Message
 from paceline.opened import Opened
 
@@ -78,6 +82,9 @@ class Broadcasting:
             defaults=defaults, weight=weight, ramp_up=ramp_up, options=options, metadata=metadata,
         )  # fmt: skip
         opened = self._open()
+        host = host_of(opened.directories.current(via).find(via))
+        if host is not None:
+            return self._hosted(hosted(definition, recipients), host, before)
         with rejects_file(rejects) as opens:
             broadcast_id = stage(
                 opened,
@@ -101,6 +108,9 @@ class Broadcasting:
         more = {key: value for key, value in more.items() if key not in ("paused", "before")}
         definition = self._define(name, message, via, **more)
         opened = self._open()
+        if host_of(opened.directories.current(via).find(via)) is not None:
+            arguments_of(hosted(definition, recipients), self._database_now())
+            return Preview(), Forecast(None, 0, 0, PROVIDERS_PACE, late=False)
         with rejects_file(rejects) as opens:
             expander = self._expander(definition, "", self._database_now())
             found = preview(opened, read(recipients), expander, rejects=opens(False), tell=tell or _nobody)
@@ -149,6 +159,24 @@ class Broadcasting:
         more = {key: value for key, value in more.items() if key not in ("paused", "before", "rejects", "tell")}
         return list(self._warnings(self._define(name, message, via, **more)))
 
+    def _hosted(self, definition: Definition, host: Carrier, before: Before | None) -> BroadcastView:
+        """Have the account's provider send it."""
+        opened = self._open()
+        begun = begin(opened, definition)
+        if begun.progress is not None:
+            secret = opened.directories.current(definition.via).secret
+            try:
+                arguments = arguments_of(definition, begun.began)
+                call = jobs.admit(host, OPERATION, arguments, f"broadcast/{begun.id}", secret)
+            except InvalidMessage:
+                abandon(opened, begun.id)
+                raise
+            if before is not None:
+                before(*self._control().under_way(begun.id))
+            opened.write(lambda transaction: begin_job(transaction, begun.id, definition, call))
+            self._wake_via(definition.via)
+        return self._control().show(begun.id)
+
     def _define(self, name: str, message: Message, via: str, **more: Any) -> Definition:
         directory = self._open().directories.current(via)
         directory.find(via)
@@ -168,7 +196,7 @@ class Broadcasting:
         return Expander(definition, directory.find(definition.via), directory.secret, broadcast_id, began)
 
     def _control(self) -> Control:
-        return Control(self._open(), self._wake_via)
+        return Control(self._open(), self._wake_via, self.start, self.cancel_job)  # type: ignore[attr-defined]  # Client's
 
     def _wake_via(self, via: str) -> None:
         with contextlib.suppress(PacelineError):

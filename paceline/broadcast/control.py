@@ -3,14 +3,16 @@ message; so they take effect at the next claim, whatever waits."""
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, String, bindparam, func, insert, null, or_, select, update
 
-from paceline import tables
+from paceline import jobs, tables
+from paceline.broadcast import hosted
 from paceline.broadcast.forecast import Forecast, forecast_of_row
+from paceline.broadcast.hosted import Start
 from paceline.broadcast.steps import note
 from paceline.clock import now
 from paceline.errors import BroadcastNotFound, PacelineError
@@ -111,9 +113,17 @@ class Steering(Protocol):
 class Control:
     """The broadcasts of one installation. `wake` is told the account or route to wake."""
 
-    def __init__(self, opened: Opened, wake: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        wake: Callable[[str], None],
+        start: Start,
+        cancel_job: Callable[[str], bool],
+    ) -> None:
         self._opened = opened
         self._wake = wake
+        self._start = start
+        self._cancel_job = cancel_job
 
     def show(self, name: str) -> BroadcastView:
         """The broadcast of that name or id. Raises `BroadcastNotFound`."""
@@ -187,6 +197,8 @@ class Control:
         if row.status == "finished" or (row.status == "cancelled" and step != "cancelled"):
             raise PacelineError(f"The broadcast {row.name!r} is {row.status}: it cannot be {step} any more.")
         if row.status != "cancelled":
+            if row.job_id is not None:
+                self._steer_job(row, step)
 
             def work(transaction: Transaction) -> None:
                 change(transaction, row)
@@ -194,6 +206,12 @@ class Control:
 
             self._opened.write(work)
         return self.show(row.id)
+
+    def _steer_job(self, row: Any, step: str) -> None:
+        with self._opened.read() as connection:
+            job = jobs.job(connection, row.job_id)
+        zone = json.loads(row.definition).get("timezone", "")
+        hosted.steer(job, step, zone, self._start, self._cancel_job)
 
     def _set_paused(self, transaction: Transaction, row: Any, *, paused: bool) -> None:
         values = {"paused": paused, "updated_at": now()}
@@ -211,10 +229,17 @@ class Control:
             return _row(connection, name)
 
     def _view(self, connection: Connection, row: Any) -> BroadcastView:
+        if row.job_id is not None and (standing := hosted.standing_of(connection, row)) is not None:
+            view = self._made(row, standing.counts, connection.scalar(select(now())))
+            status = row.status if row.status in OVER else standing.status
+            return replace(view, status=status, counts=standing.counts, reason=standing.reason)
         counts = json.loads(row.counts)
         counted_at = row.counted_at
-        if row.messages <= EXACT or row.counted_at is None:
+        if row.job_id is None and (row.messages <= EXACT or row.counted_at is None):
             counts, counted_at = counts_of(connection, row.id), connection.scalar(select(now()))
+        return self._made(row, counts, counted_at)
+
+    def _made(self, row: Any, counts: Mapping[str, int], counted_at: float | None) -> BroadcastView:
         total = {"recipients": row.recipients, "duplicates": row.duplicates, "suppressed": row.suppressed}
         total |= {"invalid": row.invalid, "messages": row.messages, "parts": row.parts}
         return BroadcastView(

@@ -21,6 +21,7 @@ STREAM = tables.columns(tables.Stream)
 MESSAGE = tables.columns(tables.Message)
 
 RAMP_DAY = 86_400.0  # seconds
+PROVIDERS_PACE = "the provider's own pace"  # of one that the provider sends itself
 
 Lines = Mapping[tuple[str, int], int]  # how many messages wait, by zone and day of the ramp-up
 
@@ -76,6 +77,8 @@ def forecast_of_row(connection: Connection, row: Any, *, resumed: bool = False) 
         ended = None if row.finished_at is None else moment(row.finished_at)
         return Forecast(ended, row.messages, row.parts, "", late=False)
     definition = Definition.from_json(json.loads(row.definition))
+    if row.job_id is not None or "source_url" in definition.options:
+        return Forecast(None, row.messages, row.parts, PROVIDERS_PACE, late=False)
     if row.paused and not resumed:
         late = row.expires_at is not None
         return Forecast(None, row.messages, row.parts, "it is paused", late=late, advice="resume it")

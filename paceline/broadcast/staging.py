@@ -67,7 +67,7 @@ def stage(
     `BadRecipients` or `InvalidMessage`, and nothing is queued then; `IdempotencyConflict` if the name is another
     broadcast's.
     """
-    begun = _begin(opened, definition)
+    begun = begin(opened, definition)
     if begun.progress is None:
         _compare(source, begun, definition.name)
         return begun.id
@@ -159,7 +159,7 @@ def make_stream(transaction: Transaction, broadcast_id: str, definition: Definit
     return int(found[0][0])
 
 
-def _begin(opened: Opened, definition: Definition) -> Begun:
+def begin(opened: Opened, definition: Definition) -> Begun:
     """The broadcast's row, made if it is missing. One whose removal was interrupted is removed first."""
     while True:
         row = opened.write(lambda transaction: _row(transaction, definition))

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis import Redis
 from redis.connection import AbstractConnection
 from sqlalchemy import Engine, event
@@ -31,32 +32,45 @@ from worker.service import Service
 DIED = 86  # the exit status of who has died at its boundary
 STAGED = 4  # recipients in one transaction of a broadcast, so that it takes several
 
+PATCH = pytest.MonkeyPatch()  # never undone: its process ends
+
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["tests.chaos.boundaries"])
 
 
-class Countdown:
-    """Counts boundaries, and ends the process at the n-th."""
+BEGUN, COMMITTING, COMMITTED = "a transaction has begun", "before a commit", "after a commit"
+COMMANDING, ANSWERED = "before a command to Redis", "after an answer of Redis"
+ADMITTING, ADMITTED, WRITTEN, DELIVERING = (
+    "before the hook",
+    "after the hook",
+    "after the last byte",
+    "before an answer",
+)
+DATABASE, REDIS = (BEGUN, COMMITTING, COMMITTED), (COMMANDING, ANSWERED)
+WIRE = (ADMITTING, ADMITTED, WRITTEN, DELIVERING)
 
-    def __init__(self, ends_at: int, report: Path) -> None:
+
+class Countdown:
+    """Counts the boundaries of one kind, and ends the process at the n-th."""
+
+    def __init__(self, kind: str, ends_at: int) -> None:
+        self._kind = kind
         self._left = ends_at
-        self._report = report
         self._lock = threading.Lock()
         self.armed = False
 
-    def __call__(self, name: str) -> None:
+    def __call__(self, kind: str) -> None:
         """One more boundary."""
         with self._lock:
-            if self.armed:
+            if self.armed and kind == self._kind:
                 self._left -= 1
                 if self._left == 0:
-                    self._report.write_text(name)
                     os._exit(DIED)
 
 
-def run(settings_file: Path, scenario: str, number: int, ends_at: int, report: Path) -> int:
+def run(settings_file: Path, scenario: str, number: int, kind: str, ends_at: int) -> int:
     """Play a scenario in a process that dies at that boundary; its exit status, 0 if it had no such boundary."""
-    process = context.Process(target=_play, args=(settings_file, scenario, number, ends_at, report))
+    process = context.Process(target=_play, args=(settings_file, scenario, number, kind, ends_at))
     process.start()
     process.join(60)
     assert process.exitcode is not None, "it hangs"
@@ -73,9 +87,9 @@ def announce(client: Client, number: int) -> None:
     client.broadcast(f"sale-{number}", Text(to="{id}", text="20 % off."), people(number), ACCOUNT)
 
 
-def _play(settings_file: Path, scenario: str, number: int, ends_at: int, report: Path) -> None:
+def _play(settings_file: Path, scenario: str, number: int, kind: str, ends_at: int) -> None:
     CHUNK.update(dict.fromkeys(CHUNK, STAGED))
-    countdown = Countdown(ends_at, report)
+    countdown = Countdown(kind, ends_at)
     settings = load(settings_file, environ={}, providers=PROVIDERS_OFFERING)
     opened = by_index(engine(settings.connection))
     with (
@@ -115,53 +129,53 @@ SCENARIOS: Mapping[str, Callable[[Service, int], None]] = {"pump": _pump, "enque
 
 def _watch_databases(countdown: Countdown, engines: list[Engine]) -> None:
     for each in engines:
-        event.listen(each, "begin", lambda _: countdown("a transaction begins"))
+        event.listen(each, "begin", lambda _: countdown(BEGUN))
         commit = each.dialect.do_commit
 
         def committed(connection: Any, commit: Callable[[Any], None] = commit) -> None:
-            countdown("before a commit")
+            countdown(COMMITTING)
             commit(connection)
-            countdown("after a commit")
+            countdown(COMMITTED)
 
-        each.dialect.do_commit = committed  # type: ignore[method-assign]
+        PATCH.setattr(each.dialect, "do_commit", committed)
 
 
 def _watch_redis(countdown: Countdown) -> None:
     send, read = AbstractConnection.send_packed_command, AbstractConnection.read_response
 
     def sent(self: Any, command: Any, *given: Any, **named: Any) -> Any:
-        countdown("before a command to Redis")
-        return send(self, command, *given, **named)
+        countdown(COMMANDING)
+        return send(self, command, *given, **named)  # type: ignore[no-untyped-call]
 
     def answered(self: Any, *given: Any, **named: Any) -> Any:
         answer = read(self, *given, **named)
-        countdown("after an answer of Redis")
+        countdown(ANSWERED)
         return answer
 
-    AbstractConnection.send_packed_command = sent  # type: ignore[method-assign]
-    AbstractConnection.read_response = answered  # type: ignore[method-assign]
+    PATCH.setattr(AbstractConnection, "send_packed_command", sent)
+    PATCH.setattr(AbstractConnection, "read_response", answered)
 
 
 def _watch_wire(countdown: Countdown) -> None:
     admit, send, start = wire.Guard.admit, wire._GuardedRequest.send, wire.Transport.send
 
     async def admitted(self: wire.Guard) -> None:
-        countdown("before the hook")
+        countdown(ADMITTING)
         await admit(self)
-        countdown("after the hook")
+        countdown(ADMITTED)
 
     async def written(self: Any, connection: Any) -> Any:
         response = await send(self, connection)
-        countdown("after the last byte")
+        countdown(WRITTEN)
         return response
 
     def started(self: wire.Transport, exchanges: Any, deliver: Callable[[wire.Answer], None]) -> None:
         def delivered(answer: wire.Answer) -> None:
-            countdown("before an answer")
+            countdown(DELIVERING)
             deliver(answer)
 
         start(self, exchanges, delivered)
 
-    wire.Guard.admit = admitted  # type: ignore[method-assign]
-    wire._GuardedRequest.send = written  # type: ignore[method-assign]
-    wire.Transport.send = started  # type: ignore[method-assign]
+    PATCH.setattr(wire.Guard, "admit", admitted)
+    PATCH.setattr(wire._GuardedRequest, "send", written)
+    PATCH.setattr(wire.Transport, "send", started)

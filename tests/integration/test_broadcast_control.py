@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -126,6 +127,14 @@ def test_pause_resume_and_cancel_take_effect_at_the_next_claim_however_many_wait
     assert built.statuses() == {"sending": 8, "cancelled": MANY + 2}
     view = view.refresh()
     assert (view.status, view.counts["cancelled"]) == ("cancelled", MANY + 2)
+
+
+def test_what_its_schedule_holds_is_not_claimed(build: Build) -> None:
+    built = build()
+    built.client.broadcast("b", HI, rows(3), ACCOUNT, send_at=datetime.now(UTC) + timedelta(hours=1))
+    assert claim(built, 8) == {}
+    built.run("UPDATE paceline_stream SET held = false")
+    assert claim(built, 8) == {"b": 3}
 
 
 def test_what_comes_back_to_a_cancelled_line_is_cancelled_too(build: Build) -> None:

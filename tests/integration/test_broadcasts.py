@@ -24,10 +24,11 @@ def people(path: Path, count: int, *, start: int = 0) -> Path:
 HELLO = Text(to="{id}", text="Hi {first_name}, 20 % off.")
 
 
-def run(service: Service) -> None:
+def run(service: Service) -> bool:
     service.broadcasts.steer()
     service.pump.run_slice(0.5)
     service.broadcasts.work()
+    return True
 
 
 def test_everybody_in_the_file_is_written_to_once(build: Build, sandbox: SandboxServer, tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_everybody_in_the_file_is_written_to_once(build: Build, sandbox: Sandbox
         ["32", "duplicate"], ["33", "invalid"], ["34", "suppressed"],
     ]  # fmt: skip
     service = built.service()
-    until(lambda: (run(service), view.refresh().status == "finished")[-1])
+    until(lambda: run(service) and view.refresh().status == "finished")
     assert view.refresh().counts["accepted"] == 30
     bodies = sandbox.ledger("aurogy")
     assert len(bodies) == 30
@@ -78,9 +79,9 @@ def test_pause_resume_and_cancel(build: Build, tmp_path: Path) -> None:
     assert view.refresh().status == "paused"
 
     view.resume()
-    until(lambda: (run(service), built.statuses().get("accepted", 0) > 0)[-1])
+    until(lambda: run(service) and built.statuses().get("accepted", 0) > 0)
     view.cancel()
-    until(lambda: (run(service), built.statuses().get("queued", 0) + built.statuses().get("sending", 0) == 0)[-1])
+    until(lambda: run(service) and built.statuses().get("queued", 0) + built.statuses().get("sending", 0) == 0)
     run(service)
     now: Any = view.refresh()
     assert now.status == "cancelled"

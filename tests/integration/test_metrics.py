@@ -142,6 +142,11 @@ def test_what_the_workers_are_behind_with_is_shown(built: Installation, scraper:
 def test_webhooks_are_counted_where_they_were_answered(build: Build) -> None:
     # given a receiver that answers what is genuine, forged, and posted to accounts that anybody makes up
     built = build(webhook_secret=SECRET)
+    built.run(
+        "INSERT INTO paceline_attempt (message_id, number, grant_id, account, at, outcome, code, duration_ms)"
+        " VALUES ('m', 1, 'g', :account, 0, 'unknown', '', 0)",
+        account=ACCOUNT,
+    )  # of which the strange id may speak
     tally = Tally()
     with receiving_webhooks(built.engine, built.topology, tally) as hooks:
         hooks.post(report("msg_unheard_of", "delivered", recipient(1)))
@@ -264,7 +269,7 @@ def test_a_scrape_costs_the_same_at_any_backlog(
     assert of(scrape(scraper), "paceline_lane_backlog", SEND) == 3000
     counted = [sql for sql in statements if "count(" in sql and "paceline_message" in sql and "unknown" not in sql]
     assert counted
-    assert all("LIMIT" in sql for sql in counted)
+    assert [sql for sql in counted if "LIMIT" not in sql] == []
 
 
 def test_every_series_has_a_meaning_and_every_meaning_a_series(built: Installation, scraper: Metrics) -> None:

@@ -92,7 +92,7 @@ def test_the_size_is_counted_in_bytes(character: str) -> None:
     most = (MAX_PAYLOAD - len('{"kind":"email","to":"a","subject":"s","html":""}')) // len(character.encode())
 
     enter(Outgoing(Email(to="a", subject="s", html=character * most), "main"))
-    with pytest.raises(InvalidMessage, match="at most 1,000,000 bytes as JSON, attachments aside"):
+    with pytest.raises(InvalidMessage, match="at most 1,000,000 bytes as JSON, attachments and data URIs aside"):
         enter(Outgoing(Email(to="a", subject="s", html=character * (most + 1)), "main"))
 
 

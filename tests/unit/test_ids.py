@@ -41,6 +41,20 @@ def test_ids_ascend_while_the_clock_stands_still_and_after_it_was_set_back(monke
     assert all(uuid.UUID(text).version == 7 for text in still)
 
 
+def test_an_id_of_a_given_time_bears_it_and_no_clock_pushes_it_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given ids by a clock that is hours ahead, when some are made of a time that is told, then they bear that one."""
+    monkeypatch.setattr(ids, "_last_at", 0)
+    at = 1_776_090_600.1235
+    monkeypatch.setattr(time, "time_ns", lambda: int((at + 6 * 3600) * 1e9))
+    ids.new_id()
+
+    first, second, later, back = (ids.new_id(moment) for moment in (at, at, at + 1, at))
+
+    assert [uuid.UUID(made).int >> 80 for made in (first, second, later)] == [1_776_090_600_123] * 2 + [1776090601123]
+    assert first < second < later < back
+    assert uuid.UUID(first).version == 7
+
+
 def test_a_list_has_as_many_ids_as_were_asked_for() -> None:
     assert ids.new_ids(0) == []
     assert len(ids.new_ids(3)) == 3

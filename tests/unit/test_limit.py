@@ -59,7 +59,6 @@ def test_a_limit_is_a_count_and_a_window(text: str, count: int, window: float | 
 def test_anything_else_is_refused_in_one_sentence(text: str) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]*: write [^\n]*\.$") as refused:
         Limit.parse(text)
-    assert repr(text) in str(refused.value)
 
 
 @pytest.mark.parametrize(

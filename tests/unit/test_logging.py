@@ -181,7 +181,7 @@ def test_a_call_that_celery_cannot_read_is_not_written_out(said: str, written: s
     configure(level="debug", stream=stream)
 
     try:
-        raise ValueError(NUMBER)
+        int(NUMBER + " is none")
     except ValueError:
         logging.getLogger("celery.worker.consumer.consumer").exception(said)
     logging.getLogger("celery.pool").debug("TaskPool: Apply %s (args:%s kwargs:%s)", "trace", BODY, BODY)

@@ -69,6 +69,7 @@ def test_what_is_no_request_id_or_quotes_the_message_is_dropped(request_id: str)
     assert named(request_id) is None
 
 
-def test_the_recipient_is_found_in_any_json(request_id: str = "req-447700900123") -> None:
+def test_the_recipient_is_found_in_any_json() -> None:
+    request_id = "req-447700900123"
     assert named(request_id, json.dumps({"kind": "text", "to": NUMBER})) is None
     assert named(request_id, "{}") == request_id

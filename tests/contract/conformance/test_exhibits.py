@@ -5,7 +5,7 @@ import pytest
 from paceline.capabilities import ANY, Rule, check
 from providers.registry import PROVIDERS
 from sandbox.registry import PROVIDERS as PLAYED
-from tests.contract.conformance.cases import EXHIBITS, account_of, capabilities_of
+from tests.contract.conformance.cases import EXHIBITS, capabilities_of
 
 
 def test_every_registered_provider_has_an_exhibit() -> None:
@@ -54,7 +54,3 @@ def test_every_limit_of_its_capabilities_is_broken_once(name: str) -> None:
 def limits(rule: Rule) -> bool:
     """Whether the rule forbids anything."""
     return rule != ANY
-
-
-def test_account_and_provider_agree() -> None:
-    assert all(account_of(name).base_url == PROVIDERS[name].base_url for name in EXHIBITS)

@@ -46,15 +46,19 @@ def test_each_kind_is_taken_by_its_sandbox(house: Build, name: str, kind: str) -
 
 @every_provider
 @pytest.mark.parametrize("form", ["seconds", "http-date"])
-def test_throttled_with_a_date_waits_for_it_and_costs_nothing(house: Build, name: str, form: str) -> None:
-    """Given its 429 with Retry-After, then nothing goes to the lane before that, and no retry is spent."""
+@pytest.mark.parametrize("outcome", ["throttled", "unavailable"])
+def test_what_comes_with_a_date_waits_for_it_and_costs_nothing(
+    house: Build, name: str, outcome: str, form: str
+) -> None:
+    """Given its 429, or a gateway's 503, with Retry-After, then nothing goes to the lane before that, and no retry is
+    spent."""
     built = house(name)
-    status, _, body = EXHIBITS[name].throttled({})
+    status, _, body = EXHIBITS[name].throttled({}) if outcome == "throttled" else (503, {}, b"<html>down</html>")
     fault = {"status": status, "retry_after": 60, "retry_after_form": form, "body": body.decode(), "count": 1}
     built.sandbox.fault(built.family, "status", **fault)
     id_ = built.enqueue()
 
-    built.run_until(lambda: [attempt.outcome for attempt in built.view(id_).attempts] == ["throttled"])
+    built.run_until(lambda: [attempt.outcome for attempt in built.view(id_).attempts] == [outcome])
     seconds = held(built)
 
     assert 55 < seconds < 65

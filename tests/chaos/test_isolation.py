@@ -1,0 +1,213 @@
+"""What befalls one lane, one priority, one row or one provider stays there."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from paceline import Outgoing, Text
+from sandbox.background import SandboxServer
+from tests.integration.test_claims import fill, line
+from tests.support.installation import ACCOUNT, Installation, recipient, until
+from worker.service import Service
+
+Build = Callable[..., Installation]
+SEND = f"{ACCOUNT}/send"
+
+SECOND = """
+[accounts.sms]
+provider = "augnet"
+base_url = "{url}"
+project_id = "5f0c2d7e-9a41-4b1f-8f57-2c1b7e0a9d33"
+api_key = "ak_live_siege"
+sender = "ABCTAXI"
+limits.send = ["{limit}"]
+"""
+
+
+@contextmanager
+def working(service: Service, slices: int = 4) -> Iterator[None]:
+    """A process that runs so many slices, as Celery calls them."""
+    over = threading.Event()
+
+    def pump() -> None:
+        while not over.is_set():
+            service.pump.run_slice(0.5)
+            over.wait(0.01)
+
+    def beat() -> None:
+        while not over.is_set():
+            service.tick()
+            over.wait(0.25)
+
+    threads = [threading.Thread(target=pump) for _ in range(slices)] + [threading.Thread(target=beat)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        service.pump.stop()
+        for thread in threads:
+            thread.join(60)
+
+
+# A provider that hangs
+
+
+def texts(built: Installation, account: str, count: int, first: int = 0) -> None:
+    to = recipient if account == ACCOUNT else lambda number: f"+4477{number:08d}"
+    items = [Outgoing(Text(to(first + number), "Your taxi is here."), account) for number in range(count)]
+    assert built.client.enqueue_many(items).enqueued == count
+
+
+def took(sandbox: SandboxServer, after: int) -> float:
+    """Seconds from the first of these arrivals to the last."""
+    arrivals = [entry.monotonic for entry in sandbox.ledger("augnet")][after:]
+    return arrivals[-1] - arrivals[0]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_provider_that_hangs_slows_no_other_lane(build: Build, sandbox: SandboxServer) -> None:
+    """Given a lane that goes at its limit, when another's provider takes half a minute for each request, then the
+    first one is as fast as before, to a tenth."""
+    count = 200
+    built = build(
+        accounts=SECOND.format(url=sandbox.base_url("augnet"), limit="50/2s"),
+        timeout="40s",
+        limits={"send": ["1000/s"]},
+    )
+    with working(built.service(in_flight=64)):
+        texts(built, "sms", count)
+        until(lambda: len(sandbox.ledger("augnet")) == count, 60)
+        alone = took(sandbox, 0)
+        time.sleep(2.2)  # the first run's window
+        sandbox.fault("aurogy", "delay", seconds=30)
+        texts(built, ACCOUNT, 400)
+        until(lambda: len(sandbox.ledger("aurogy")) >= 48, 20)
+        texts(built, "sms", count, first=count)
+        until(lambda: len(sandbox.ledger("augnet")) == 2 * count, 60)
+        beside = took(sandbox, count)
+        sandbox.clear_faults("aurogy")
+
+    print(f"\nalone {alone:.2f} s, beside a provider that hangs {beside:.2f} s")
+    assert beside <= alone * 1.1
+
+
+# A backlog
+
+
+@pytest.mark.parametrize(
+    "backlog", [50_000, pytest.param(1_000_000, marks=[pytest.mark.chaos, pytest.mark.timeout(900)])]
+)
+def test_a_backlog_of_bulk_delays_nothing_urgent(build: Build, sandbox: SandboxServer, backlog: int) -> None:
+    """Given bulk messages behind a full limit, when an urgent one comes while the reserve lasts, then it leaves within
+    the second."""
+    sandbox.settings("aurogy", {"ratelimit": {"send": "1000/s"}})
+    built = build(limits={"send": ["100/4s"]}, reserve="20%", poll={"schedule": [6000]})
+    fill(built, line(built, "bulk"), backlog)
+    delays: list[float] = []
+    with working(built.service(in_flight=32)):
+        until(lambda: len(sandbox.ledger("aurogy")) >= 80, 60)
+        for number in range(1, 6):
+            began = time.monotonic()
+            built.text(number, priority="high")
+            until(lambda to=recipient(number): any(it.recipient == to for it in sandbox.ledger("aurogy")))  # type: ignore[misc]
+            delays.append(time.monotonic() - began)
+    print(f"\nbehind {backlog}: {', '.join(f'{delay:.2f}' for delay in delays)} s")
+    assert max(delays) < 1.0
+
+
+# An outage
+
+
+HOURS = 2 * 3600.0
+STEP = 300.0  # seconds: the longest that a lane without a date stays closed
+
+
+def hours_pass(built: Installation, seconds: float) -> None:
+    """Let everything that the database knows a time of have been so much earlier, and Redis have forgotten."""
+    times = {
+        "message": ("created_at", "updated_at", "due_at", "expires_at", "failed_at", "first_sent_at", "lease_until"),
+        "lane": ("closed_until",),
+        "key": ("closed_until",),
+        "grant": ("created_at", "granted_at", "last_at", "lease_until"),
+    }
+    for table, columns in times.items():
+        changes = ", ".join(f"{column} = {column} - {seconds}" for column in columns)
+        built.run(f"UPDATE paceline_{table} SET {changes}")
+    built.redis.flushall()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    "outage", [{"kind": "status", "status": 503}, {"kind": "refuse", "count": 100_000}], ids=["503", "no connection"]
+)
+def test_an_outage_of_two_hours_fails_nothing_that_had_time(
+    build: Build, sandbox: SandboxServer, outage: dict[str, Any]
+) -> None:
+    """Given a short retry budget and an outage, when two hours pass, then only what expired meanwhile is over."""
+    built = build(retry={"schedule": [1, 1]}, limits={"send": ["1000/minute"]}, poll={"schedule": [6000]})
+    sandbox.fault("aurogy", **outage)
+    late = [built.text(number) for number in range(20)]
+    soon = built.text(99, expires_at=datetime.now(UTC) + timedelta(seconds=HOURS / 2))
+
+    probes = 0
+    for _ in range(int(HOURS / STEP)):
+        service = built.service()  # what a process remembers of a closing is as old as its clock
+        service.pump.due.refill([SEND])
+        service.tick()
+        service.sweep()
+        probes += sum(service.pump.run_slice(0.2).values())
+        assert not {"failed", "unknown"} & built.statuses().keys()
+        hours_pass(built, STEP)
+        service.pump.stop()
+    sandbox.clear_faults("aurogy")
+    [lane] = built.rows("SELECT refusals FROM paceline_lane WHERE name = :name", name=SEND)
+    assert probes >= int(HOURS / STEP) / 2, "it was no outage"
+    assert lane["refusals"] > 5
+
+    service = built.service()
+    until(
+        lambda: (
+            (service.tick(), service.sweep(), service.pump.run_slice(0.2))
+            and built.statuses() == {"accepted": 20, "expired": 1}
+        ),
+        60,
+    )
+    assert {built.client.status(receipt.id).status for receipt in late} == {"accepted"}
+    assert built.client.status(soon.id).status == "expired"
+
+
+# A poisoned row
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "not json",
+        "{}",
+        '{"kind": "text"}',
+        '{"kind": "riddle", "to": "x"}',
+        "[]",
+        '{"kind": "text", "to": 7, "text": null}',
+    ],
+)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_poisoned_row_fails_alone_and_says_why(build: Build, sandbox: SandboxServer, payload: str) -> None:
+    """Given one row among many of which no request can be made, then it alone fails, and its content is not quoted."""
+    built = build(limits={"send": ["1000/minute"]})
+    service = built.service()
+    receipts = [built.text(number) for number in range(10)]
+    built.run("UPDATE paceline_message SET payload = :payload WHERE id = :id", payload=payload, id=receipts[4].id)
+
+    until(lambda: (service.tick(), service.pump.run_slice(0.3)) and built.statuses() == {"accepted": 9, "failed": 1})
+
+    assert "no request can be made of it" in str(built.client.status(receipts[4].id).reason)
+    assert "riddle" not in str(built.client.status(receipts[4].id).reason)
+    assert len(sandbox.ledger("aurogy")) == 9
