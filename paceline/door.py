@@ -136,13 +136,14 @@ def payload_of(content: dict[str, Any], metadata: Mapping[str, str] | None, opti
     text = _COMPACT.encode(whole)
     if len(text) * 4 > MAX_PAYLOAD and (size := _size(text, whole)) > MAX_PAYLOAD:
         raise InvalidMessage(
-            "message", f"must have at most {MAX_PAYLOAD:,} bytes as JSON, attachments and data URIs aside; this one has {size:,}"
+            "message",
+            f"must have at most {MAX_PAYLOAD:,} bytes as JSON, attachments and data URIs aside; this one has {size:,}",
         )
     return text
 
 
 def _size(text: str, whole: dict[str, Any]) -> int:
-    aside = {"attachments": []} if whole.get("attachments") else {}
+    aside: dict[str, Any] = {"attachments": []} if whole.get("attachments") else {}
     if str(whole.get("url", ""))[:5].lower() == "data:":
         aside["url"] = []
     return len((_COMPACT.encode({**whole, **aside}) if aside else text).encode())

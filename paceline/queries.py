@@ -138,6 +138,15 @@ def _attempts(connection: Connection, row: "Row[Any]") -> tuple[AttemptView, ...
     return tuple(views)
 
 
+def _content(row: "Row[Any]") -> dict[str, Any]:
+    """What was enqueued; nothing of a row that cannot be read, which is to be shown all the same."""
+    try:
+        found = json.loads(row.payload)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _view(
     row: "Row[Any]",
     situation: Situation,
@@ -158,7 +167,7 @@ def _view(
         created_at=moment(row.created_at),
         send_at=None if row.send_at is None else moment(row.send_at),
         expires_at=None if row.expires_at is None else moment(row.expires_at),
-        metadata=json.loads(row.payload).get("metadata", {}),
+        metadata=_content(row).get("metadata", {}),
         parts=billed,
         attempts=attempts,
         events=said,
@@ -171,7 +180,7 @@ def _parts(connection: Connection, row: "Row[Any]", carried: Carried) -> int:
         carried[row.via] = _carriers(connection, row.via)
     by_account = carried[row.via]
     capabilities = by_account.get(row.account) or next(iter(by_account.values()), None)
-    text = json.loads(row.payload).get("text")
+    text = _content(row).get("text")
     if capabilities is None or not capabilities.segmentation or not isinstance(text, str):
         return 1
     return SEGMENTATIONS[capabilities.segmentation](text)

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from paceline.errors import ConfigurationError
-from providers import augnet, aulm, aurogy, aurorasendcloud_email, aurorasendcloud_sms, politicalcomms
+from providers import augnet, aulm, aurogy, politicalcomms
+from providers.aurorasendcloud import email, sms
 from providers.base import Provider
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {
         "aurogy": aurogy.PROVIDER,
         "augnet": augnet.PROVIDER,
-        "aurorasendcloud-email": aurorasendcloud_email.PROVIDER,
-        "aurorasendcloud-sms": aurorasendcloud_sms.PROVIDER,
+        "aurorasendcloud-email": email.PROVIDER,
+        "aurorasendcloud-sms": sms.PROVIDER,
         "politicalcomms": politicalcomms.PROVIDER,
         "aulm": aulm.PROVIDER,
     }

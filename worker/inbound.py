@@ -199,7 +199,7 @@ class Inbox:
         return moved, parked + self._expected(connection, strange)
 
     def _expected(self, connection: Connection, strange: Sequence[Report]) -> list[Report]:
-        """Those of unknown ids that may come to speak of a message of ours: a request's row is there before the request leaves.
+        """Those of unknown ids that may yet turn out to speak of a message of ours: its row is there before it leaves.
 
         What a provider says of messages that it made itself, as of a broadcast's, would wait for nothing.
         """

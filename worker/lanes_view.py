@@ -66,7 +66,7 @@ class LaneView:
 
 
 def lane_views(engine: Engine, limiter: Limiter, topology: Topology, most: int | None = None) -> list[LaneView]:
-    """All lanes. A backlog is counted up to `most`, so that looking every second costs the same at any length."""
+    """All lanes. With `most` a backlog is counted no further and not forecast, so that a look costs the same always."""
     with read(engine) as connection:
         lines: dict[str, list[int]] = {}
         for via, number in connection.execute(_GOING):
@@ -100,7 +100,7 @@ def _view(
         unknown=(connection.scalar(unknown) or 0) if lane.senders else 0,
         jobs=_jobs(connection, lane, most) if lane.callers else 0,
         limits=_limits(limiter, lane, state),
-        forecast=backlog_leaves_at(connection, lane.name) if backlog and lane.senders else None,
+        forecast=backlog_leaves_at(connection, lane.name) if backlog and lane.senders and most is None else None,
     )
 
 

@@ -267,4 +267,5 @@ def test_where_only_the_package_is_installed_service_commands_say_where_they_are
 def test_every_command_of_the_service_is_known_without_it(command: Command) -> None:
     shown = command("--help").out.partition("Commands:")[2]
     names = {line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2] != " "}
-    assert names == {"send", "show", "list", "cancel", *SERVICE}
+    groups = {"suppressions", "jobs", "aurogy", "politicalcomms", "broadcast"}
+    assert names == {"send", "show", "list", "cancel", *groups, *SERVICE}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from paceline.errors import InvalidMessage
-from providers.aurogy_calls import OPERATIONS
+from providers.aurogy.calls import OPERATIONS
 from providers.base import (
     Account,
     Done,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.status import Status
-from providers.aurorasendcloud_email import PROVIDER, parse_poll, parse_probe, parse_response
-from providers.aurorasendcloud_sms import parse_response as parse_sms
+from providers.aurorasendcloud.email import PROVIDER, parse_poll, parse_probe, parse_response
+from providers.aurorasendcloud.sms import parse_response as parse_sms
 from providers.base import (
     Accepted,
     Account,

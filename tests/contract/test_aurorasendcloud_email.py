@@ -15,8 +15,8 @@ import pytest
 from paceline.capabilities import check
 from paceline.errors import InvalidMessage
 from paceline.messages import Email, Message, Template, Text
-from providers.aurorasendcloud_email import PROVIDER, capabilities
-from providers.aurorasendcloud_mail import build_poll, build_probe, build_request
+from providers.aurorasendcloud.email import PROVIDER, capabilities
+from providers.aurorasendcloud.mail import build_poll, build_probe, build_request
 from providers.base import Account, Request, Submission
 
 CREDENTIALS = {

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.status import Status
-from providers.aurorasendcloud_hooks import nonce, verify_email, verify_sms
-from providers.aurorasendcloud_hooks import parse_email as _parse_email
-from providers.aurorasendcloud_hooks import parse_sms as _parse_sms
+from providers.aurorasendcloud.hooks import nonce, verify_email, verify_sms
+from providers.aurorasendcloud.hooks import parse_email as _parse_email
+from providers.aurorasendcloud.hooks import parse_sms as _parse_sms
 from providers.base import Account, Event, Inbound
 
 SECRET = "sc_app_9d2f6b7c41e8"

@@ -10,7 +10,7 @@ import pytest
 from paceline.capabilities import check
 from paceline.errors import InvalidMessage
 from paceline.messages import Email, Message, Template, Text
-from providers.aurorasendcloud_sms import PROVIDER, build_request, parse_response
+from providers.aurorasendcloud.sms import PROVIDER, build_request, parse_response
 from providers.base import (
     Accepted,
     Account,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from paceline.status import Status
 from providers.base import Account, Event, Inbound
 from providers.politicalcomms import PROVIDER
-from providers.politicalcomms_events import parse_event, verify
+from providers.politicalcomms.events import parse_event, verify
 
 SECRET = "whsec_pc_3c5e8a1f0d"
 BODY = (

@@ -207,7 +207,7 @@ def test_a_message_under_way_is_not_moved_under_its_workers_hands(
 def test_an_event_of_which_no_message_of_ours_can_be_meant_waits_for_nothing(
     build: Build, receive: Receive, sandbox: SandboxServer
 ) -> None:
-    """Given that nothing is on the wire or unknown, when an event bears a strange id, then it is kept and not parked."""
+    """Given that nothing is on the wire or unknown, when an event bears a strange id, then it is not parked."""
     built = installed(build)
     sent(built, sandbox)
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from paceline.capabilities import Rule
 from providers.aurogy import PROVIDER
-from providers.aurogy_wire import declined, request
+from providers.aurogy.wire import declined, request
 from providers.base import Account, Done, Job, Next, Operation, Outcome, Provider, Request, Response, Unknown
 from providers.registry import PROVIDERS
 

@@ -2,7 +2,7 @@
 
 import re
 
-from providers.aurorasendcloud_codes import COMMON, SMS, Class
+from providers.aurorasendcloud.codes import COMMON, SMS, Class
 
 BY_CLASS = {
     Class.OK: {200, 40100, 40107, 40109, 40401, 40403, 40601, 40821, 40903},

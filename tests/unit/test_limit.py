@@ -57,7 +57,7 @@ def test_a_limit_is_a_count_and_a_window(text: str, count: int, window: float | 
     ],
 )
 def test_anything_else_is_refused_in_one_sentence(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^[^\n]*: write [^\n]*\.$") as refused:
+    with pytest.raises(ValueError, match=r"^[^\n]*: write [^\n]*\.$"):
         Limit.parse(text)
 
 
@@ -131,7 +131,7 @@ def test_of_two_accounts_the_tighter_limit_holds() -> None:
         ("7", 7.0),
         (2, 2.0),
         (0.5, 0.5),
-    ],  # fmt: skip
+    ],
 )
 def test_a_duration_is_seconds_or_has_a_unit(value: str | float, seconds: float) -> None:
     assert parse_duration(value) == seconds

@@ -8,7 +8,7 @@ import pytest
 
 from paceline.errors import InvalidMessage
 from paceline.politicalcomms import PoliticalComms
-from paceline.politicalcomms_operations import today
+from paceline.politicalcomms.operations import today
 from providers.politicalcomms import OPERATIONS
 
 TODAY = today()

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from paceline.messages import Email, Template, Text
 from paceline.status import Status
-from providers.aurorasendcloud_codes import COMMON
+from providers.aurorasendcloud.codes import COMMON
 from providers.base import Accepted, Outcome, Refused, Throttled, Unavailable, Unknown
 from tests.contract.exhibits.aurorasendcloud_support import by_class, judged
 from tests.contract.exhibits.base import SILENT, Answer, Exhibit, Forbidden, Posted, Said, as_json, hexadecimal_hmac

@@ -6,7 +6,7 @@ from typing import Any
 
 from paceline.messages import Template, Text
 from paceline.status import Status
-from providers.aurorasendcloud_codes import COMMON, SMS
+from providers.aurorasendcloud.codes import COMMON, SMS
 from providers.base import Accepted, Refused, Throttled, Unavailable, Unknown
 from tests.contract.exhibits.aurorasendcloud_email import undecided
 from tests.contract.exhibits.aurorasendcloud_support import by_class, judged

@@ -1,6 +1,6 @@
 """What AuroraSendCloud's e-mail and SMS share: the outcome that each class of return codes is declared to be."""
 
-from providers.aurorasendcloud_codes import Class, Code
+from providers.aurorasendcloud.codes import Class, Code
 from providers.base import (
     Accepted,
     Misconfigured,

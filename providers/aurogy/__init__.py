@@ -12,8 +12,8 @@ from paceline.capabilities import Capabilities, Rule
 from paceline.messages import Media, Template, Text
 from paceline.status import Status
 from providers.answers import digest, instant, json_object, member, sha256, signed, text
-from providers.aurogy_calls import OPERATIONS
-from providers.aurogy_wire import ID, OPTIONS, WORD, ask_status, code_of, declined, option, request
+from providers.aurogy.calls import OPERATIONS
+from providers.aurogy.wire import ID, OPTIONS, WORD, ask_status, code_of, declined, option, request
 from providers.base import (
     STATUS_EVENT,
     Accepted,

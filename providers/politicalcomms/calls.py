@@ -1,6 +1,6 @@
 """How an operation of one request is made: a question, or a change under an idempotency key.
 
-Each is one row in `politicalcomms_questions` or `politicalcomms_changes`: the path, which argument goes where, and how
+Each is one row in `questions` or `changes`: the path, which argument goes where, and how
 the answer is read.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 from paceline.capabilities import Rule
 from paceline.errors import InvalidMessage
 from providers.base import Account, Done, Job, Next, Operation, Outcome, Refused, Request, Response
-from providers.politicalcomms_wire import (
+from providers.politicalcomms.wire import (
     ID,
     MOST_POLLS,
     OPTIONAL_ID,

@@ -11,8 +11,8 @@ from typing import Any
 
 from paceline.errors import InvalidMessage
 from paceline.messages import Email, Template
-from providers import aurorasendcloud_hooks as hooks
 from providers.aurorasendcloud import QUOTA_RECHECK, option, post, post_files
+from providers.aurorasendcloud import hooks as hooks
 from providers.base import Account, Option, Request, Submission
 
 OPTIONS = {

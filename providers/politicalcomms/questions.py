@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from paceline import politicalcomms_rules as rules
 from paceline.capabilities import Rule
+from paceline.politicalcomms import rules as rules
 from providers.base import Account, Operation, Option
-from providers.politicalcomms_calls import check_count, check_flag, each, one, question, whole
-from providers.politicalcomms_reports import daily, initiators, page, project_stats, stats_page, usage
+from providers.politicalcomms.calls import check_count, check_flag, each, one, question, whole
+from providers.politicalcomms.reports import daily, initiators, page, project_stats, stats_page, usage
 
 # "Rate limits" and "Best practices" ask that hierarchy data be cached for 5 to 10 minutes.
 HIERARCHY_FRESH_FOR = 300.0

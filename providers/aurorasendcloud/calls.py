@@ -11,10 +11,10 @@ from typing import Any
 
 from paceline.capabilities import Rule
 from paceline.errors import InvalidMessage
-from providers import aurorasendcloud_hooks as hooks
 from providers.answers import text
 from providers.aurorasendcloud import declined, judge, undecided
-from providers.aurorasendcloud_mail import LONGEST_RANGE, offset, question
+from providers.aurorasendcloud import hooks as hooks
+from providers.aurorasendcloud.mail import LONGEST_RANGE, offset, question
 from providers.base import Account, Done, Job, Next, Operation, Outcome, Request, Response, Unknown
 
 # "Delivery status query": an answer is cached there for ten minutes, so that asking sooner tells nothing new.

@@ -6,8 +6,8 @@ from typing import Any
 from paceline.capabilities import Rule
 from providers.answers import sha256
 from providers.base import Account, Done, Job, Next, Operation, Refused, Request, Response
-from providers.politicalcomms_calls import check_flag, for_own, picked
-from providers.politicalcomms_steps import (
+from providers.politicalcomms.calls import check_flag, for_own, picked
+from providers.politicalcomms.steps import (
     SCOPE,
     URL,
     Answer,
@@ -20,7 +20,7 @@ from providers.politicalcomms_steps import (
     poll,
     poll_again,
 )
-from providers.politicalcomms_wire import (
+from providers.politicalcomms.wire import (
     ask,
     fields_of,
     identity,

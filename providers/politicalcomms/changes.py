@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from paceline import politicalcomms_rules as rules
 from paceline.capabilities import Rule
 from paceline.errors import InvalidMessage
+from paceline.politicalcomms import rules as rules
 from providers.base import Account, Operation, Option
-from providers.politicalcomms_calls import change, check_flag, one, picked
-from providers.politicalcomms_wire import OPTIONAL_ID
+from providers.politicalcomms.calls import change, check_flag, one, picked
+from providers.politicalcomms.wire import OPTIONAL_ID
 
 OPTIONS = {
     "limits.text": Option(rules.LONGEST_TEXT, "most characters of a project's message_text", least=1),

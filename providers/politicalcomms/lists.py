@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from paceline import politicalcomms_rules as rules
 from paceline.capabilities import Rule
 from paceline.errors import InvalidMessage
+from paceline.politicalcomms import rules as rules
 from providers.base import Account, Done, Job, Next, Operation, Option, Refused, Request, Response
-from providers.politicalcomms_calls import check_flag, for_own, picked
-from providers.politicalcomms_steps import (
+from providers.politicalcomms.calls import check_flag, for_own, picked
+from providers.politicalcomms.steps import (
     SCOPE,
     URL,
     WORDS,
@@ -23,7 +23,7 @@ from providers.politicalcomms_steps import (
     poll,
     poll_again,
 )
-from providers.politicalcomms_wire import (
+from providers.politicalcomms.wire import (
     ID,
     ask,
     fields_of,

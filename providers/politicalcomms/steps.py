@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from paceline import politicalcomms_rules as rules
 from paceline.capabilities import Rule
+from paceline.politicalcomms import rules as rules
 from providers.base import Account, Done, Job, Next, Operation, Outcome, Refused, Request, Response
-from providers.politicalcomms_calls import LANE
-from providers.politicalcomms_wire import MOST_POLLS, OPTIONAL_ID, fields_of, identity, poll_wait, succeeded
+from providers.politicalcomms.calls import LANE
+from providers.politicalcomms.wire import MOST_POLLS, OPTIONAL_ID, fields_of, identity, poll_wait, succeeded
 
 Answer = Next | Done | Outcome
 Fields = dict[str, Any]

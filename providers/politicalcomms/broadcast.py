@@ -7,11 +7,11 @@ project and stats, until completed. Every arrow is a stored step, and what the s
 from collections.abc import Mapping
 from typing import Any
 
-from paceline import politicalcomms_rules as rules
 from paceline.capabilities import Rule
+from paceline.politicalcomms import rules as rules
 from providers.base import Account, Job, Next, Operation, Refused, Request, Response
-from providers.politicalcomms_calls import LATER, again_later, picked
-from providers.politicalcomms_changes import (
+from providers.politicalcomms.calls import LATER, again_later, picked
+from providers.politicalcomms.changes import (
     PROJECT,
     SCHEDULE,
     check_organization,
@@ -20,7 +20,7 @@ from providers.politicalcomms_changes import (
     project_fields,
     schedule_fields,
 )
-from providers.politicalcomms_lists import (
+from providers.politicalcomms.lists import (
     analysis_begun,
     analysis_result,
     analysis_status,
@@ -34,10 +34,10 @@ from providers.politicalcomms_lists import (
     to_analyse,
     too_dear,
 )
-from providers.politicalcomms_media import media_file, media_found, media_listed, media_request, media_status
-from providers.politicalcomms_steps import Answer, Machine, Step, begun, check_source, operation, poll, poll_again
-from providers.politicalcomms_watch import WATCH_STEPS, progress_of, until, watching
-from providers.politicalcomms_wire import (
+from providers.politicalcomms.media import media_file, media_found, media_listed, media_request, media_status
+from providers.politicalcomms.steps import Answer, Machine, Step, begun, check_source, operation, poll, poll_again
+from providers.politicalcomms.watch import WATCH_STEPS, progress_of, until, watching
+from providers.politicalcomms.wire import (
     code_of,
     fields_of,
     poll_wait,

@@ -12,7 +12,7 @@ from paceline.aurogy import NOTHING_TO_CHANGE
 from paceline.capabilities import Rule
 from paceline.errors import InvalidMessage
 from providers.answers import instant, json_object, text
-from providers.aurogy_wire import ID, WORD, ask_status, code_of, declined, option, request
+from providers.aurogy.wire import ID, WORD, ask_status, code_of, declined, option, request
 from providers.base import Account, Done, Job, Next, Operation, Outcome, Request, Response, Unknown
 
 # "List conversations" and "Update profile".

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from paceline.capabilities import Capabilities, Rule
 from paceline.messages import Template
-from providers import aurorasendcloud_hooks as hooks
 from providers.answers import text
 from providers.aurorasendcloud import (
     CONNECT_TIMEOUT,
@@ -23,7 +22,8 @@ from providers.aurorasendcloud import (
     post,
     undecided,
 )
-from providers.aurorasendcloud_codes import SMS
+from providers.aurorasendcloud import hooks as hooks
+from providers.aurorasendcloud.codes import SMS
 from providers.base import (
     Accepted,
     Account,

@@ -1,7 +1,7 @@
 """Political Comms: broadcast SMS and MMS in the United States; JSON over HTTPS.
 
 What is sent is a *project*, one message to the contacts of a list, and Political Comms sends it: see
-`politicalcomms_broadcast`. The only message to a single person is a reply in a conversation that a project began, and
+`broadcast`. The only message to a single person is a reply in a conversation that a project began, and
 that is what this account carries as `Text`.
 
 Facts come from the API reference of Political Comms and its published clients; the section is named beside each. What
@@ -26,18 +26,18 @@ from providers.base import (
     Submission,
     Unknown,
 )
-from providers.politicalcomms_broadcast import BROADCAST
-from providers.politicalcomms_calls import LANE
-from providers.politicalcomms_changes import CHANGES
-from providers.politicalcomms_changes import OPTIONS as PROJECT_OPTIONS
-from providers.politicalcomms_events import FRESHNESS, parse_event, verify
-from providers.politicalcomms_lists import LISTS
-from providers.politicalcomms_lists import OPTIONS as LIST_OPTIONS
-from providers.politicalcomms_media import MEDIA
-from providers.politicalcomms_questions import OPTIONS as DATE_OPTIONS
-from providers.politicalcomms_questions import QUESTIONS
-from providers.politicalcomms_watch import WATCH
-from providers.politicalcomms_wire import (
+from providers.politicalcomms.broadcast import BROADCAST
+from providers.politicalcomms.calls import LANE
+from providers.politicalcomms.changes import CHANGES
+from providers.politicalcomms.changes import OPTIONS as PROJECT_OPTIONS
+from providers.politicalcomms.events import FRESHNESS, parse_event, verify
+from providers.politicalcomms.lists import LISTS
+from providers.politicalcomms.lists import OPTIONS as LIST_OPTIONS
+from providers.politicalcomms.media import MEDIA
+from providers.politicalcomms.questions import OPTIONS as DATE_OPTIONS
+from providers.politicalcomms.questions import QUESTIONS
+from providers.politicalcomms.watch import WATCH
+from providers.politicalcomms.wire import (
     ID_PATTERN,
     MESSAGE_ID,
     ask,

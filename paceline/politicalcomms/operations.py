@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
-from paceline import politicalcomms_rules as rules
 from paceline.errors import InvalidMessage
+from paceline.politicalcomms import rules as rules
 
 Data = dict[str, Any]
 Rows = list[dict[str, Any]]

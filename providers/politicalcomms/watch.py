@@ -6,9 +6,9 @@ from typing import Any
 
 from providers.answers import instant, text
 from providers.base import Account, Done, Job, Next, Operation, Request, Response, answered_at
-from providers.politicalcomms_reports import project_stats
-from providers.politicalcomms_steps import Answer, Fields, Machine, Step, no_check, operation
-from providers.politicalcomms_wire import (
+from providers.politicalcomms.reports import project_stats
+from providers.politicalcomms.steps import Answer, Fields, Machine, Step, no_check, operation
+from providers.politicalcomms.wire import (
     FIRST_POLL,
     ID,
     MOST_POLLS,

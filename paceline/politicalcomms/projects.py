@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from paceline import politicalcomms_rules as rules
 from paceline.errors import InvalidMessage
-from paceline.politicalcomms_operations import Data, Operations, Rows, schedule, within
+from paceline.politicalcomms import rules as rules
+from paceline.politicalcomms.operations import Data, Operations, Rows, schedule, within
 
 
 class Projects(Operations):
@@ -30,7 +30,7 @@ class Projects(Operations):
         return self._data("project", project_id=project_id)
 
     def create_project(self, *, idempotency_key: str | None = None, **fields: Any) -> Data:
-        """Creates a draft; `fields` are the API's (`paceline.politicalcomms_rules.PROJECT_FIELDS`).
+        """Creates a draft; `fields` are the API's (`paceline.politicalcomms.rules.PROJECT_FIELDS`).
 
         `name`, `protocol` (sms or mms), `message_text` and 1 to 49 `phone_number_ids` are required; so are `brand_id`
         and `campaign_id` with channel 10dlc, which is the default, and `toll_free_verification_id` with toll-free.
@@ -39,7 +39,7 @@ class Projects(Operations):
         return self._data("create_project", **fields, idempotency_key=idempotency_key)
 
     def edit_project(self, project_id: str, **changes: Any) -> Data:
-        """Changes a project that is in draft or awaiting_test; `changes` are of `politicalcomms_rules.EDITABLE`."""
+        """Changes a project that is in draft or awaiting_test; `changes` are of `rules.EDITABLE`."""
         rules.check_edit(changes, **self._lengths)
         return self._data("edit_project", project_id=project_id, **changes)
 
@@ -58,7 +58,7 @@ class Projects(Operations):
     ) -> Data:
         """Schedules a project; a time that is past begins as soon as its audience is compiled.
 
-        `timezone` is one of `politicalcomms_rules.ZONES`. With `daily_cap_bypass` what is over a carrier's cap may
+        `timezone` is one of `rules.ZONES`. With `daily_cap_bypass` what is over a carrier's cap may
         fail, and is charged.
         """
         fields = schedule(scheduled_at, timezone, daily_cap_bypass)

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from providers.answers import json_object
-from providers.aurorasendcloud_codes import COMMON, Class, Code
+from providers.aurorasendcloud.codes import COMMON, Class, Code
 from providers.base import (
     Account,
     Misconfigured,

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
-from paceline import politicalcomms_rules as rules
 from paceline.errors import InvalidMessage
-from paceline.politicalcomms_operations import Data, Rows, aware, today, within
-from paceline.politicalcomms_projects import Projects
+from paceline.politicalcomms import rules as rules
+from paceline.politicalcomms.operations import Data, Rows, aware, today, within
+from paceline.politicalcomms.projects import Projects
 
 
 class PoliticalComms(Projects):

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 from paceline.capabilities import Capabilities, Rule
 from paceline.status import Status
-from providers import aurorasendcloud_hooks as hooks
 from providers.answers import text
 from providers.aurorasendcloud import (
     CONNECT_TIMEOUT,
@@ -20,8 +19,9 @@ from providers.aurorasendcloud import (
     judge,
     undecided,
 )
-from providers.aurorasendcloud_calls import OPERATIONS
-from providers.aurorasendcloud_mail import OPTIONS, build_poll, build_probe, build_request
+from providers.aurorasendcloud import hooks as hooks
+from providers.aurorasendcloud.calls import OPERATIONS
+from providers.aurorasendcloud.mail import OPTIONS, build_poll, build_probe, build_request
 from providers.base import (
     Accepted,
     Account,
