@@ -77,7 +77,7 @@ LONG = Siege(
         "duplicates": 10,
         "clock": 12,
     },
-    pause=(1.0, 3.0),
+    pause=(0.5, 2.0),
     patience=900,
 )
 

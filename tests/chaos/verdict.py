@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from sandbox.ledger import Entry
 from sandbox.summary import busiest_window
-from tests.chaos.world import SANDBOX, STORM_WAIT, WINDOW, World, message
+from tests.chaos.world import GUARD, SANDBOX, STORM_WAIT, WINDOW, World, message
 from worker.sweep import LEASE_OVER
 
 GRACE = 1.5  # seconds in which those arrive that had left before a refusal was known everywhere
+MARGIN = 0.3 * GUARD
 DATE = 1.0  # seconds that an HTTP-date may be short: it has whole ones
 RECOGNISES = "mail"  # the account whose provider recognises a repeated request
 KNOWN = {"accepted", "sent", "delivered", "read"}
@@ -21,7 +22,9 @@ class Verdict:
 
     messages: int  # not zero
     arrived: int  # not zero
-    busiest: Mapping[str, int]  # by account: at most the limit
+    busiest: Mapping[str, int]  # arrivals, by account: at most the limit
+    hooked: Mapping[str, int]  # the same, by when our own hook let them pass
+    lag: float  # seconds from the hook to the judge's stamp, the longest of all: less than three tenths of the guard
     statuses: Mapping[str, int]
     lost: int = 0  # enqueued, and in no row
     unfinished: int = 0
@@ -40,7 +43,9 @@ class Verdict:
             "lost", "unfinished", "doubled", "repeated", "throttled", "early", "lies", "unexplained"
         )  # fmt: skip
         found = [f"{name}: {getattr(self, name)}" for name in names if getattr(self, name)]
-        return found + [f"busiest {name}: {most} of {limit}" for name, most in self.busiest.items() if most > limit]
+        found += [f"hooked {name}: {most} of {limit}" for name, most in self.hooked.items() if most > limit]
+        found += [f"busiest {name}: {most} of {limit}" for name, most in self.busiest.items() if most > limit]
+        return found + [f"the judge was late, by {self.lag:.2f} s"] * bool(found and self.lag > MARGIN)
 
 
 def judge(world: World) -> Verdict:
@@ -48,6 +53,7 @@ def judge(world: World) -> Verdict:
     rows = world.built.rows("SELECT id, status, reason, idempotency_key AS key FROM paceline_message")
     attempts = world.built.rows("SELECT message_id, code FROM paceline_attempt WHERE outcome = 'unknown'")
     slow = {row["message_id"] for row in attempts if row["code"] == "timeout"}
+    passed = {account: _passed(world, account) for account in SANDBOX}
     entries = {account: _sends(world, provider) for account, provider in SANDBOX.items()}
     by_recipient = {account: _grouped(of_account) for account, of_account in entries.items()}
     statuses = Counter(str(row["status"]) for row in rows)
@@ -58,6 +64,8 @@ def judge(world: World) -> Verdict:
             account: busiest_window([entry.monotonic for entry in of_account], WINDOW).requests
             for account, of_account in entries.items()
         },
+        hooked={account: busiest_window(passed[account], WINDOW).requests for account in SANDBOX},
+        lag=_lag(world, entries, rows),
         statuses=dict(statuses),
         lost=world.enqueued * len(SANDBOX) - len(rows),
         unfinished=sum(statuses[status] for status in ("queued", "sending", "accepted", "sent")),
@@ -74,6 +82,32 @@ def judge(world: World) -> Verdict:
         if row["status"] == "unknown":
             _explain(verdict, row, found, world, slow)
     return verdict
+
+
+# What a sweep assumed, and what did not leave, was never seen by a hook.
+_HOOKED = "outcome <> 'not_sent' AND duration_ms > 0"
+
+
+def _passed(world: World, account: str) -> list[float]:
+    found = world.built.rows(f"SELECT at FROM paceline_attempt WHERE account = :account AND {_HOOKED}", account=account)
+    return [float(row["at"]) for row in found]
+
+
+def _lag(world: World, entries: Mapping[str, Sequence[Entry]], rows: Sequence[Mapping[str, object]]) -> float:
+    """The longest from our hook to the provider's stamp, of what was asked once."""
+    asked = world.built.rows(
+        f"SELECT message_id, min(at) AS at FROM paceline_attempt WHERE {_HOOKED}"
+        " GROUP BY message_id HAVING count(*) = 1"
+    )
+    at = {row["message_id"]: float(row["at"]) for row in asked}
+    longest = 0.0
+    stamped = {account: {entry.recipient: entry.at for entry in found} for account, found in entries.items()}
+    for row in rows:
+        account, _, number = str(row["key"]).rpartition("-")
+        arrived = stamped[account].get(message(account, int(number)).to)
+        if arrived is not None and row["id"] in at:
+            longest = max(longest, arrived - at[row["id"]])
+    return longest
 
 
 def _count(verdict: Verdict, row: Mapping[str, object], account: str, found: Sequence[Entry]) -> None:

@@ -10,12 +10,13 @@ from multiprocessing.synchronize import Barrier
 
 import pytest
 
-from paceline import Client, Outgoing, tables
+from paceline import Client, IdempotencyConflict, Outgoing, Text, tables
 from tests.integration.producers import HELLO, NOWHERE, install, rows
 
 PROCESSES = 16
 KEYS = 20
-MANY = 600
+MANY = 1000
+ASKED = 25  # of those keys, whose messages each process looks up
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["paceline"])
@@ -35,12 +36,28 @@ def enqueue_each(database_url: str, seed: int, start: Barrier) -> list[tuple[str
     return [(key, receipt.id, receipt.replayed) for key, receipt in receipts]
 
 
-def enqueue_all(database_url: str, seed: int, start: Barrier) -> tuple[int, int, int]:
-    """One process: all keys in one stream, in an order of its own; how many were new, replayed and rejected."""
+def enqueue_all(database_url: str, seed: int, start: Barrier) -> tuple[int, int, int, dict[str, str]]:
+    """One process: all keys in one stream, in an order of its own; how many were new, replayed and rejected, and whose
+    message some of the keys are."""
     with Client(database_url=database_url, broker_url=NOWHERE, environ={}) as client:
         start.wait()
         receipt = client.enqueue_many(Outgoing(HELLO, "main", key) for key in shuffled(MANY, seed))
-    return receipt.enqueued, receipt.replayed, len(receipt.rejected)
+        asked = {key: client.status(idempotency_key=key).id for key in shuffled(MANY, 0)[:ASKED]}
+    return receipt.enqueued, receipt.replayed, len(receipt.rejected), asked
+
+
+def contradict(database_url: str, seed: int, start: Barrier) -> tuple[int, int]:
+    """One process: another message under every key; how many were refused, and how many single calls raised."""
+    other, raised = Text(HELLO.to, "Another message."), 0
+    with Client(database_url=database_url, broker_url=NOWHERE, environ={}) as client:
+        start.wait()
+        receipt = client.enqueue_many(Outgoing(other, "main", key) for key in shuffled(MANY, seed))
+        for key in shuffled(MANY, seed)[:ASKED]:
+            try:
+                client.enqueue(other, via="main", idempotency_key=key)
+            except IdempotencyConflict:
+                raised += 1
+    return len(receipt.rejected), raised
 
 
 @pytest.mark.timeout(120)
@@ -65,10 +82,27 @@ def test_sixteen_streams_of_the_same_keys_store_each_once(database_url: str) -> 
         work = [(database_url, seed, start) for seed in range(PROCESSES)]
         answers = pool.starmap(enqueue_all, work, chunksize=1)
 
-    assert sum(new for new, _, _ in answers) == MANY
-    assert sum(replayed for _, replayed, _ in answers) == MANY * (PROCESSES - 1)
-    assert all(rejected == 0 for _, _, rejected in answers)
-    assert len(rows(database_url, tables.Message)) == MANY
+    assert sum(new for new, *_ in answers) == MANY
+    assert sum(replayed for _, replayed, *_ in answers) == MANY * (PROCESSES - 1)
+    assert all(rejected == 0 for *_, rejected, _ in answers)
+    stored = {row.idempotency_key: row.id for row in rows(database_url, tables.Message)}
+    assert len(stored) == MANY
+    assert all(asked.items() <= stored.items() for *_, asked in answers)
+
+
+@pytest.mark.timeout(120)
+def test_sixteen_streams_of_other_messages_under_the_same_keys_are_refused(database_url: str) -> None:
+    install(database_url)
+    with Client(database_url=database_url, broker_url=NOWHERE, environ={}) as client:
+        assert client.enqueue_many(Outgoing(HELLO, "main", key) for key in shuffled(MANY, 0)).enqueued == MANY
+    before = {row.id for row in rows(database_url, tables.Message)}
+    with context.Manager() as manager, context.Pool(PROCESSES) as pool:
+        start = manager.Barrier(PROCESSES)
+        work = [(database_url, seed, start) for seed in range(PROCESSES)]
+        answers = pool.starmap(contradict, work, chunksize=1)
+
+    assert answers == [(MANY, ASKED)] * PROCESSES
+    assert {row.id for row in rows(database_url, tables.Message)} == before
 
 
 def test_a_long_stream_does_not_starve_a_single_message(database_url: str) -> None:
