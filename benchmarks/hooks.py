@@ -1,8 +1,9 @@
 """What signatures, storing and applying cost the receiver of webhooks: `python -m benchmarks.hooks`.
 
 Three servers take turns, all served as `paceline hooks` is and each a process of its own: one reads a body and answers
-200, one is the receiver without signatures (it believes everything), one is the receiver. What counts is requests in a second of the server's own processor time, which is what
-one core takes whoever else is at work on the machine. SQLite writes within that time; PostgreSQL has a core elsewhere.
+200, one is the receiver without signatures (it believes everything), one is the receiver. What counts is requests in a
+second of the server's own processor time, which is what one core takes whoever else is at work on the machine. SQLite
+writes within that time; PostgreSQL has a core elsewhere.
 """
 
 import argparse
@@ -86,7 +87,7 @@ class Turn:
 
 
 def lines(at: Servers, name: str, url: str) -> list[Line]:
-    """Both servers in turns on this database."""
+    """The servers in turns on this database."""
     file = at.directory / f"hooks-{name}.toml"
     file.write_text(CONFIG.format(url=url, account=ACCOUNT, secret=SECRET))
     bodies = _prepared(file, 2 * ROUND * (ROUNDS + 1))

@@ -41,6 +41,8 @@ class World:
     engine: Engine
     runner: asyncio.Runner
     callbacks: Callbacks
+    said: bytes = b""  # in the last answer
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
     def ask(
         self,
@@ -79,7 +81,10 @@ class World:
             sent.append(message)
 
         await self.app(scope, receive, send)
-        return int(sent[0]["status"]) if sent else 0
+        if not sent:
+            return 0
+        self.headers, self.said = sent[0]["headers"], b"".join(message.get("body", b"") for message in sent)
+        return int(sent[0]["status"])
 
     def stored(self) -> int:
         """How many webhooks the database holds."""
