@@ -13,7 +13,7 @@ from paceline.broadcast.definition import Definition, Preview
 from paceline.broadcast.schedule import next_run
 from paceline.broadcast.simulation import HOURS, RAMP, WORKERS, Outlook, Queue, simulate
 from paceline.broadcast.standing import Standing, of_lanes, standing
-from paceline.broadcast.times import windows
+from paceline.broadcast.times import begins_at, windows
 from paceline.status import LEVELS
 from paceline.views import iso, moment
 
@@ -154,6 +154,7 @@ def _own(definition: Definition, lines: Lines, at: float, start: float, today: _
                 windows(definition, zone, max(at, start, begins), at),
                 tuple(f"own/{each}/{number}" for each, number in waiting if number == before),
                 gap,
+                start=max(start, begins_at(definition, zone) or 0.0),
             )
         )
     return queues or [Queue("own", 0, level)]

@@ -42,7 +42,8 @@ class Queue:
     """What waits in one line: `level` 0 goes first; of one level they share by weight.
 
     `windows` are the instants, Unix seconds, between which it may leave, in order; none: always. It begins when those
-    that it `follows` are empty, and `gap` seconds after they began.
+    that it `follows` are empty, and `gap` seconds after they began. `start`, Unix seconds, is when it was asked to: to wait
+    for that limits nobody.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Queue:
     windows: tuple[tuple[float, float], ...] = ()
     follows: tuple[str, ...] = ()
     gap: float = 0.0
+    start: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,7 @@ class _Play:
                 ready.append(queue)
             else:
                 soonest = min(soonest, opens)
-                self.blame([name], RAMP if begins > at + SOON else HOURS, opens - at)
+                self.blame([name], RAMP if begins > at + SOON else HOURS, opens - max(at, queue.start))
         return ready, soonest
 
     def send(self, going: Sequence[Queue], room: int) -> int:
@@ -261,7 +263,7 @@ class _Play:
 
     def blame(self, names: Sequence[str] | Mapping[str, int], what: str, seconds: float) -> None:
         """Write down what these wait for."""
-        for name in names if math.isfinite(seconds) else ():
+        for name in names if math.isfinite(seconds) and seconds > SOON else ():
             self._blamed[name][what] = self._blamed[name].get(what, 0.0) + seconds
 
     def outlooks(self) -> dict[str, Outlook]:

@@ -46,8 +46,9 @@ ADMITTING, ADMITTED, WRITTEN, DELIVERING = (
     "after the last byte",
     "before an answer",
 )
-DATABASE, REDIS = (BEGUN, COMMITTING, COMMITTED), (COMMANDING, ANSWERED)
-WIRE = (ADMITTING, ADMITTED, WRITTEN, DELIVERING)
+DATABASE, REDIS, WIRE = (COMMITTING, COMMITTED), (ANSWERED,), (ADMITTED, WRITTEN, DELIVERING)
+# What lies between one answer and the next question changes nothing that lasts, so these say what the others have said.
+AGAIN = {DATABASE: (BEGUN,), REDIS: (COMMANDING,), WIRE: (ADMITTING,)}
 
 
 class Countdown:

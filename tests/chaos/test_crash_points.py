@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from sandbox.background import SandboxServer
-from tests.chaos.boundaries import DATABASE, DIED, REDIS, WIRE, announce, people, run
+from tests.chaos.boundaries import AGAIN, DATABASE, DIED, REDIS, WIRE, announce, people, run
 from tests.support.installation import ACCOUNT, Installation, recipient, until
 from tests.support.operations import PROVIDERS_OFFERING
 from worker.service import Service
@@ -36,6 +36,12 @@ def built(build: Build, sandbox: SandboxServer) -> Installation:
     )
 
 
+@pytest.fixture(params=["once", pytest.param("twice", marks=pytest.mark.chaos)])
+def twice(request: pytest.FixtureRequest) -> bool:
+    """Whether it dies before each question too, and not only after its answer."""
+    return str(request.param) == "twice"
+
+
 def recover(built: Installation, service: Service, settled: Callable[[], bool]) -> None:
     """Let the dead one's leases end, and work as the next process does until all has settled."""
     for table in ("message", "grant", "job"):
@@ -56,13 +62,18 @@ Play = Callable[[], None]
 
 
 def every_boundary(
-    built: Installation, scenario: str, kinds: Iterable[str], each: Callable[[int, Play], None]
+    built: Installation,
+    scenario: str,
+    groups: Iterable[tuple[str, ...]],
+    twice: bool,
+    each: Callable[[int, Play], None],
 ) -> Counter[str]:
     """Play the scenario with the first boundary of each kind as its last, then the second, until it ends by itself.
 
     How often it died at each kind.
     """
     died, numbers = Counter[str](), count(1)
+    kinds = [kind for group in groups for kind in (*group, *(AGAIN[group] if twice else ()))]
     for kind in kinds:
         for ends_at in range(1, MOST):
             code, number = DIED, next(numbers)
@@ -82,7 +93,9 @@ def every_boundary(
 
 
 @pytest.mark.timeout(300)
-def test_a_pump_that_dies_anywhere_loses_and_doubles_nothing(built: Installation, sandbox: SandboxServer) -> None:
+def test_a_pump_that_dies_anywhere_loses_and_doubles_nothing(
+    built: Installation, sandbox: SandboxServer, twice: bool
+) -> None:
     service = built.service()
 
     def each(number: int, play: Play) -> None:
@@ -96,12 +109,14 @@ def test_a_pump_that_dies_anywhere_loses_and_doubles_nothing(built: Installation
             assert view.status in ({"accepted", "unknown"} if arrived else {"unknown"}), number
             assert len(view.attempts) == 1, number
 
-    every_boundary(built, "pump", (*DATABASE, *REDIS, *WIRE), each)
+    every_boundary(built, "pump", (DATABASE, REDIS, WIRE), twice, each)
     assert built.statuses()["accepted"] > built.statuses()["unknown"]
 
 
 @pytest.mark.timeout(300)
-def test_an_enqueue_that_dies_anywhere_is_repeated_with_its_key(built: Installation, sandbox: SandboxServer) -> None:
+def test_an_enqueue_that_dies_anywhere_is_repeated_with_its_key(
+    built: Installation, sandbox: SandboxServer, twice: bool
+) -> None:
     def each(number: int, play: Play) -> None:
         play()
         built.text(number, idempotency_key=f"again-{number}")
@@ -110,12 +125,12 @@ def test_an_enqueue_that_dies_anywhere_is_repeated_with_its_key(built: Installat
         keys = built.rows("SELECT message_id FROM paceline_idempotency_key WHERE key = :key", key=f"enqueue-{number}")
         assert [row["message_id"] for row in keys] == [row["id"] for row in rows]
 
-    every_boundary(built, "enqueue", (*DATABASE, *REDIS), each)
+    every_boundary(built, "enqueue", (DATABASE, REDIS), twice, each)
 
 
 @pytest.mark.timeout(300)
 def test_a_broadcast_that_dies_anywhere_resumes_without_a_gap_or_a_double(
-    built: Installation, sandbox: SandboxServer
+    built: Installation, sandbox: SandboxServer, twice: bool
 ) -> None:
     service = built.service()
 
@@ -138,7 +153,7 @@ def test_a_broadcast_that_dies_anywhere_resumes_without_a_gap_or_a_double(
         arrived = Counter(it.recipient for it in sandbox.ledger("aurogy") if it.recipient in recipients(number))
         assert arrived == dict.fromkeys(recipients(number), 1), number
 
-    every_boundary(built, "expand", (*DATABASE, *REDIS), each)
+    every_boundary(built, "expand", (DATABASE, REDIS), twice, each)
 
 
 def recipients(number: int) -> set[str]:
@@ -149,12 +164,12 @@ def recipients(number: int) -> set[str]:
 @pytest.mark.timeout(300)
 # What Redis is asked between two steps is the same for both.
 @pytest.mark.parametrize(
-    ("operation", "kinds"),
-    [("walk", (*DATABASE, *WIRE)), ("change", (*DATABASE, *REDIS, *WIRE))],
+    ("operation", "groups"),
+    [("walk", (DATABASE, WIRE)), ("change", (DATABASE, REDIS, WIRE))],
     ids=["walk", "change"],
 )
 def test_a_job_that_dies_anywhere_takes_no_step_twice_that_may_not_be_repeated(
-    built: Installation, sandbox: SandboxServer, operation: str, kinds: Sequence[str]
+    built: Installation, sandbox: SandboxServer, operation: str, groups: Sequence[tuple[str, ...]], twice: bool
 ) -> None:
     """Given a job of three questions, or of one change that nobody recognises."""
     service = built.service()
@@ -173,4 +188,4 @@ def test_a_job_that_dies_anywhere_takes_no_step_twice_that_may_not_be_repeated(
             assert arrived <= 1, number
             assert view.status in ({"done", "unknown"} if arrived else {"unknown"}), number
 
-    every_boundary(built, "pump", kinds, each)
+    every_boundary(built, "pump", groups, twice, each)

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from paceline import Email, Outgoing, Text
+from paceline.database import read
 from paceline.errors import DatabaseNotReady
 from paceline.messages import Message
 from sandbox.background import SandboxServer
@@ -191,8 +193,9 @@ class World:
         """Remember what is under claim."""
 
         def look() -> bool:
-            found = self.built.rows("SELECT id FROM paceline_message WHERE status = 'sending'")
-            self.held.update(row["id"] for row in found)
+            # Who stands still may hold SQLite's one writer, for which a reader need not wait.
+            with read(self.built.engine) as connection:
+                self.held.update(connection.scalars(text("SELECT id FROM paceline_message WHERE status = 'sending'")))
             return True
 
         self.patiently(look)
@@ -227,6 +230,7 @@ class World:
         """Call it until the database is there to answer."""
 
         def tried() -> bool:
+            self.attend()
             try:
                 return call()
             except (DatabaseNotReady, SQLAlchemyError):

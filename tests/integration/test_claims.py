@@ -256,7 +256,8 @@ def test_messages_without_a_token_go_back_to_their_place(build: Build, sandbox: 
 
     until(lambda: service.pump.run_slice(0.5) and built.statuses() == {"accepted": 2, "queued": 3})
 
-    assert [entry.recipient for entry in sandbox.ledger("aurogy")] == [recipient(0), recipient(1)]
+    # Both leave at once, so either may arrive first.
+    assert {entry.recipient for entry in sandbox.ledger("aurogy")} == {recipient(0), recipient(1)}
     assert built.rows("SELECT sum(attempt) AS attempts FROM paceline_message WHERE status = 'queued'") == [
         {"attempts": 0}
     ]

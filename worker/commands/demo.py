@@ -31,9 +31,10 @@ from worker import schema
 from worker.app import client_of, topology_of
 from worker.commands import demo_messages as messages
 from worker.commands.context import CHECKOUT, database, settings_of
+from worker.commands.demo_broadcast import DemoBroadcast
 from worker.commands.demo_outcome import PATIENCE, SETTLED, Tally, broken_promises
 from worker.commands.demo_plan import FAMILIES, write_configuration
-from worker.commands.demo_view import DemoView, Shown
+from worker.commands.demo_view import LIVE_EVERY, DemoView, Shown
 from worker.commands.output import Printer
 from worker.commands.supervisor import Supervisor
 from worker.commands.up import WIDTH, everything
@@ -70,7 +71,9 @@ def _run(settings: Settings, supervisor: Supervisor, view: DemoView) -> list[str
         enqueued = _enqueue(client, view)
         broadcast = client.politicalcomms(BROADCASTER).start_broadcast(**messages.broadcast())
         view.say(f"{BROADCASTER} sends a broadcast to {messages.CONTACTS} contacts by itself, as one job.")
-        _follow(settings, supervisor, engine, view, lambda: client.job(broadcast))
+        evening = DemoBroadcast(client, view.say)
+        enqueued[evening.via] += evening.messages
+        _follow(settings, supervisor, engine, view, lambda: client.job(broadcast), evening)
         if supervisor.asked:
             raise typer.Exit(130)
         job, tallies = client.job(broadcast), _tallies(settings, engine, enqueued)
@@ -81,7 +84,7 @@ def _run(settings: Settings, supervisor: Supervisor, view: DemoView) -> list[str
     if job.result is not None:
         it = job.result
         view.say(f"The broadcast: {it['total_recipients']} recipients, {it['sent']} sent, {it['delivered']} delivered.")
-    broken = broken_promises(tallies, job)
+    broken = broken_promises(tallies, job) + evening.broken()
     if not broken:
         view.say("Everything arrived once, and no window held more than its limit.")
     return broken
@@ -102,7 +105,12 @@ def _enqueue(client: Client, view: DemoView) -> Counter[str]:
 
 
 def _follow(
-    settings: Settings, supervisor: Supervisor, engine: Engine, view: DemoView, job: Callable[[], JobView]
+    settings: Settings,
+    supervisor: Supervisor,
+    engine: Engine,
+    view: DemoView,
+    job: Callable[[], JobView],
+    evening: DemoBroadcast,
 ) -> None:
     """Show accounts and lanes until everything has come to rest, time is up, or a signal asked to stop."""
     topology = topology_of(settings)
@@ -112,12 +120,17 @@ def _follow(
     with closing(redis_client(settings.connection)) as redis, view.running():
         limiter = Limiter(redis, wire.limiter_prefix(schema.installation(engine)))
         while not supervisor.asked and time.monotonic() - started < PATIENCE:
-            supervisor.turn(view.every)
+            supervisor.turn(LIVE_EVERY)
+            evening.turn()
             if time.monotonic() - shown >= view.every:
                 shown = time.monotonic()
                 statuses, broadcast = _statuses(engine), job()
                 view.show(Shown(shown - started, statuses, lane_views(engine, limiter, busy), broadcast))
-                if broadcast.status.final and all(each.keys() <= SETTLED for each in statuses.values()):
+                if (
+                    evening.over
+                    and broadcast.status.final
+                    and all(each.keys() <= SETTLED for each in statuses.values())
+                ):
                     return
 
 

@@ -12,7 +12,7 @@ from paceline import Email, Media, Message, Outgoing, Template, Text
 RECIPIENTS = "examples/recipients-aurogy.csv"
 SOON = timedelta(seconds=20)  # the scheduled ones wait for it
 
-SMS, MAILS, CODES, CHATS, REPLIES, CONTACTS = 40, 30, 20, 6, 12, 25  # how many of each
+SMS, MAILS, CODES, CHATS, REPLIES, CONTACTS, GUESTS = 40, 30, 20, 6, 12, 25, 50  # how many of each
 
 # What Political Comms is to import, and where from: the sandbox has it by heart and fetches nothing.
 CONTACTS_URL = "https://files.example.com/district5.csv"
@@ -38,6 +38,18 @@ def broadcast() -> dict[str, Any]:
         "campaign_id": "01JV0CMP0000000000000000A1",
         "scheduled_at": datetime.now(UTC) + SOON,
         "timezone": "America/New_York",
+    }
+
+
+def evening() -> dict[str, Any]:
+    """The arguments of a broadcast of ours: two windows of its account's lane are full, and the third is not."""
+    guests = ({"phone": f"+44770091{number:04}", "name": f"Guest {number}"} for number in range(GUESTS))
+    return {
+        "name": "taxis-tonight",
+        "message": Text(to="{phone}", text="Hi {name}, taxis are half the price tonight."),
+        "recipients": guests,
+        "via": "augnet-main",
+        "send_at": datetime.now(UTC) + SOON,
     }
 
 
