@@ -7,7 +7,7 @@ a message was lost or doubled, or a process did not do its work.
 import sys
 import time
 
-from benchmarks import compare, enqueue, latency, memory
+from benchmarks import compare, enqueue, expansion, latency, memory
 from benchmarks.paceline_side import installation
 from benchmarks.report import closing, say
 from benchmarks.world import BenchmarkFailed, servers
@@ -22,6 +22,8 @@ def main() -> None:
             with installation(at) as installed:
                 found += latency.lines(at, installed)
                 found += enqueue.lines(installed)
+            with installation(at) as installed:
+                found += expansion.lines(installed)
             with installation(at) as installed:
                 found += memory.lines(at, installed)
     except BenchmarkFailed as failure:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from typing import cast
 
 import structlog
 from redis import Redis
@@ -30,7 +31,7 @@ from worker.telemetry import Rows, Telemetry
 from worker.topology import Topology
 from worker.transport import Transport
 
-PURGE_FLAG = 3600  # seconds in which another beat's purge is one too many
+PURGE_FLAG_MS = 3_600_000  # another beat's purge within the hour is one too many
 TICK_FLAG_MS = 500  # another beat's tick within half a second is one too many
 
 log = structlog.get_logger("paceline.service")
@@ -87,7 +88,7 @@ class Service:
 
     def tick(self) -> dict[str, int]:
         """Stage what is due, file again what Redis forgot, call a slice if there is work for one; tell of events."""
-        if not self.redis.set(self._tick_key, "1", nx=True, px=TICK_FLAG_MS):
+        if not self._first(self._tick_key, TICK_FLAG_MS):
             return {}
         staged = self.sweeper.stage_due()
         self.routing.look()
@@ -101,6 +102,16 @@ class Service:
             self._wake()
         published = self.relay.run()
         return {"staged": staged, "lanes": len(waiting.lanes), "published": published}
+
+    def _first(self, flag: str, lasts_ms: int) -> bool:
+        """True if nobody has raised this flag in so many milliseconds; it is raised then."""
+        if self.redis.set(flag, "1", nx=True, px=lasts_ms):
+            return True
+        # Where the server's clock was turned back, the flag would stand for as long as it was turned by.
+        stale = cast("int", self.redis.pttl(flag)) > lasts_ms
+        if stale:
+            self.redis.set(flag, "1", px=lasts_ms)
+        return stale
 
     def _wake_via(self, via: str) -> None:
         """File the lanes of an account or a route: something on them may go now."""
@@ -126,7 +137,7 @@ class Service:
 
     def purge(self) -> dict[str, int]:
         """Forget what is old; nothing if another worker does, or did just now. A shutdown ends it early."""
-        if self.retention is None or not self.redis.set(self._purge_key, "1", nx=True, ex=PURGE_FLAG):
+        if self.retention is None or not self._first(self._purge_key, PURGE_FLAG_MS):
             return {}
         counts = self.retention.purge(self.pump.stopping)
         log.info("purged", **counts, stopped=self.pump.stopping.is_set())

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from paceline import InvalidMessage
-from paceline.ids import new_id
+from paceline import InvalidMessage, ids
 from sandbox.background import SandboxServer
 from tests.support.installation import ACCOUNT, Installation, until
 from worker.service import Service
@@ -104,7 +103,10 @@ def test_producers_whose_clocks_differ_stand_in_one_line(
         mine = off if number % 2 else (REAL, REAL_NS)
         monkeypatch.setattr(time, "time", mine[0])
         monkeypatch.setattr(time, "time_ns", mine[1])
-        new_id()  # other ids of the same process follow its own clock, and push nothing along
+        # Each is a process of its own, whose other ids follow its own clock and push nothing along.
+        monkeypatch.setattr(ids, "_last", 0)
+        monkeypatch.setattr(ids, "_last_at", 0)
+        ids.new_id()
         turns.append(built.text(number).id)
 
     assert turns == sorted(turns)

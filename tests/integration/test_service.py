@@ -45,6 +45,17 @@ def test_a_second_tick_within_half_a_second_is_one_too_many(built: Installation)
     assert 0 < TICK_FLAG_MS <= 500
 
 
+def test_a_flag_from_a_clock_that_was_turned_back_stops_no_tick(built: Installation) -> None:
+    """Given a flag that stands for hours, since the server's clock was turned back by so much, then the next tick is
+    done, and the one after it waits its half second again."""
+    service = built.service()
+    service.redis.set(service._tick_key, "1", px=3 * 3_600_000)
+
+    assert service.tick() != {}
+    assert service.tick() == {}
+    until(lambda: service.tick() != {}, 2)
+
+
 def test_a_tick_files_what_redis_forgot(built: Installation, sandbox: SandboxServer) -> None:
     service = built.service()
     built.text()
