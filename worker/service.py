@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable
-from typing import cast
 
 import structlog
 from redis import Redis
@@ -108,7 +107,7 @@ class Service:
         if self.redis.set(flag, "1", nx=True, px=lasts_ms):
             return True
         # Where the server's clock was turned back, the flag would stand for as long as it was turned by.
-        stale = cast("int", self.redis.pttl(flag)) > lasts_ms
+        stale = self.redis.pttl(flag) > lasts_ms
         if stale:
             self.redis.set(flag, "1", px=lasts_ms)
         return stale

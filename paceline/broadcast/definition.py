@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+import phonenumbers
+
 from paceline.broadcast.recipients import Source
 from paceline.broadcast.schedule import RECIPIENT, Hours, check_cron, check_zone, local_instant
 from paceline.door import check_extras, check_priority, check_time
@@ -223,7 +225,7 @@ def _send_at(send_at: object, timezone: str | None, now: float) -> tuple[float |
 def _region(region: object) -> str | None:
     if region is None:
         return None
-    if not isinstance(region, str) or len(region) != 2 or not region.isalpha() or not region.isupper():
+    if not isinstance(region, str) or region not in phonenumbers.SUPPORTED_REGIONS:
         raise InvalidMessage("default_region", "must be a country's two letters, such as GB")
     return region
 

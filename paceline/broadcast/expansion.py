@@ -210,9 +210,12 @@ class Expander:
 
     def _zone(self, row: Row, message: Message) -> str:
         column = self._definition.zone_column
-        zone = _zone_of_number(message.to, self._began) if column is None else row.columns.get(column, "").strip()
+        if column is not None and column not in row.columns:
+            raise BadRecipients("recipients", f"has no {column}, which zone_column names", row.line)
+        zone = _zone_of_number(message.to, self._began) if column is None else row.columns[column].strip()
         if zone not in self._known_zones:
-            self._known_zones[check_zone(zone, column or "timezone")] = self._checked_start(zone, row.line)
+            check_zone(zone, column or "timezone")
+            self._known_zones[zone] = self._checked_start(zone, row.line)
         return zone
 
     def _checked_start(self, zone: str, line: int) -> str:

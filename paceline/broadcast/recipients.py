@@ -4,9 +4,11 @@ A file is read a line at a time, and no line may be longer than a megabyte, so t
 memory than one. Every refusal names the line, and none of them quotes what stands there.
 """
 
+import codecs
 import csv
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -82,9 +84,9 @@ class _Lines:
         try:
             line = self._file.readline(LONGEST_LINE + 1)
         except UnicodeDecodeError:
-            raise BadRecipients(
-                "recipients", "or one of the next is not UTF-8: save the file as UTF-8", self.number
-            ) from None
+            # The file is read ahead, a block at a time: the line is this one or a later one.
+            where = _line_not_utf8(self._file)
+            raise BadRecipients("recipients", "is not UTF-8: save the file as UTF-8", where) from None
         if len(line) > LONGEST_LINE:
             raise BadRecipients("recipients", f"is longer than {LONGEST_LINE:,} characters", self.number)
         if "\x00" in line:
@@ -92,6 +94,24 @@ class _Lines:
         if not line:
             raise StopIteration
         return line
+
+
+def _line_not_utf8(file: TextIO) -> int:
+    """The first line of a file whose bytes are no UTF-8; 0, the whole, if it cannot be read again."""
+    decoder, ends = codecs.getincrementaldecoder("utf-8")(), Counter[bytes]()
+    block = b"read"
+    try:
+        file.buffer.seek(0)
+        while block:
+            block = file.buffer.read(LONGEST_LINE)
+            decoder.decode(block, final=not block)
+            ends.update({end: block.count(end) for end in (b"\n", b"\r")})
+    except UnicodeDecodeError as error:
+        good = error.object[: error.start]
+        return 1 + max(ends[end] + good.count(end) for end in (b"\n", b"\r"))
+    except OSError:
+        pass
+    return 0
 
 
 def _csv(lines: _Lines) -> Iterator[Row]:

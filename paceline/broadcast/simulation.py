@@ -42,8 +42,8 @@ class Queue:
     """What waits in one line: `level` 0 goes first; of one level they share by weight.
 
     `windows` are the instants, Unix seconds, between which it may leave, in order; none: always. It begins when those
-    that it `follows` are empty, and `gap` seconds after they began. `start`, Unix seconds, is when it was asked to: to wait
-    for that limits nobody.
+    that it `follows` are empty, and `gap` seconds after they began. `start`, Unix seconds, is when it was ordered to
+    begin: what it waits until then is nobody's limit.
     """
 
     name: str

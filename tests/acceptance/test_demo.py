@@ -1,5 +1,6 @@
 """`paceline demo` ends by itself, keeps its promises and leaves no process behind."""
 
+import re
 import subprocess
 import sys
 import time
@@ -51,7 +52,7 @@ def test_the_demo_delivers_every_message_within_its_limits(tmp_path: Path) -> No
     assert aurogy["arrived"] == 318  # two recipients are unknown there
     assert aurogy["delivered"] + aurogy["failed"] == 320
     assert aurogy["of these read"] > 30
-    for provider, enqueued in (("augnet", 40), ("aurorasendcloud", 50), ("politicalcomms", 12), ("aulm", 6)):
+    for provider, enqueued in (("augnet", 90), ("aurorasendcloud", 50), ("politicalcomms", 12), ("aulm", 6)):
         facts = told[provider]
         assert [facts[name] for name in ("enqueued", "attempts", "arrived", "delivered")] == [enqueued] * 4
     for facts in told.values():
@@ -60,6 +61,14 @@ def test_the_demo_delivers_every_message_within_its_limits(tmp_path: Path) -> No
     assert "in any window at aurogy: send 66 of 66/10s" in out
     assert "in any window at augnet: send 20 of 20/10s" in out
     assert "The broadcast: 25 recipients, 25 sent, 25 delivered." in out
+
+    # and its own broadcast went as it was told to, and ended when that was said
+    steps = re.findall(r"^\d\d:\d\d:\d\dZ  broadcast (.*)$", out, re.MULTILINE)
+    order = ["scheduled", "forecast", "paused", "resumed", "finished"]
+    assert [step.split()[0].rstrip(":,") for step in steps] == order
+    assert steps[0].startswith("scheduled: 50 messages through augnet-main, at ")
+    assert steps[1].endswith(", limited by 20/10s.")
+    assert steps[4].endswith(", as forecast.")
 
     # and nothing is left: no process, and no file outside its own directory
     assert len(seen) >= 7

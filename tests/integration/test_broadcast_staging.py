@@ -249,6 +249,15 @@ def test_a_removal_that_was_interrupted_is_finished_by_the_next_call_or_by_a_wor
             {"timezone": "recipient", "zone_column": "tz"}, r"line 1 and all that follow are refused alike: tz",
         ),
         (
+            HELLO, [{"id": recipient(1), "first_name": "A", "tz": ""}],
+            {"timezone": "recipient", "zone_column": "tz", "send_at": datetime(2099, 3, 29, 9)},  # noqa: DTZ001
+            r"line 1 and all that follow are refused alike: tz: must be an IANA name",
+        ),
+        (
+            HELLO, [{"id": recipient(1), "first_name": "A"}],
+            {"timezone": "recipient", "zone_column": "tz"}, r"line 1 has no tz, which zone_column names",
+        ),
+        (
             HELLO, [{"id": recipient(1), "first_name": "A", "tz": "Europe/London"}],
             {"timezone": "recipient", "zone_column": "tz", "send_at": datetime(2099, 3, 29, 1, 30)},  # noqa: DTZ001
             r"recipients: line 1 is in Europe/London, where send_at does not exist",

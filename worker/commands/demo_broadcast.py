@@ -8,6 +8,7 @@ from paceline import Client
 from paceline.broadcast.control import BroadcastView
 from worker.commands import demo_messages as messages
 
+SOME = 10  # messages that leave before it is paused
 RESTS = 4.0  # seconds for which it is paused
 WITHIN = 0.1  # of the time from its order to its end: how far from its forecast it may end
 
@@ -42,7 +43,7 @@ class DemoBroadcast:
         if view.status == "finished":
             self._ended = view
             self._tell(f"finished at {_clock(view.finished_at)}{', as forecast' if self._kept() else ''}")
-        elif self._rests_until is None and waiting < self.messages:
+        elif self._rests_until is None and waiting <= self.messages - SOME:
             view.pause()
             self._rests_until = time.monotonic() + RESTS
             self._tell(f"paused: {self.messages - waiting} have left, {waiting} wait")
