@@ -45,7 +45,7 @@ def is_loopback(host: str) -> bool:
 
 def http_url(value: object) -> str:
     """An http or https URL without login, query and fragment, and without a slash at its end. Raises ValueError."""
-    rule = "must be an https:// URL without login, query or fragment"
+    rule = "must be an https:// URL (http:// for loopback and the sandbox alone) without login, query or fragment"
     try:
         url = urlsplit(value if isinstance(value, str) else "")
         host, port = url.hostname, url.port

@@ -1,6 +1,7 @@
 """The part of `Client` that asks providers for more than sending: starting jobs, waiting for them, reading them."""
 
 import functools
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from paceline.politicalcomms import PoliticalComms
 
 TIMEOUT = 60.0  # seconds for an answer
+LONGEST = 366 * 86_400.0  # seconds that anybody may wait
 
 
 class Calling:
@@ -40,6 +42,8 @@ class Calling:
         Raises `UnknownAccount`, `InvalidMessage` for an operation or argument that breaks a rule, and
         `IdempotencyConflict`; nothing is stored then.
         """
+        if expires_in is not None:
+            _check_seconds("expires_in", expires_in)
         return self._start(self._admit_call(account, operation, arguments, idempotency_key), expires_in)
 
     def call(
@@ -59,6 +63,9 @@ class Calling:
         provider allows, mostly not at all. Raises what `start` does, `CallFailed` if the job ended otherwise, and
         `CallTimeout` if it did not end in time: one that has not begun by then is not begun any more.
         """
+        _check_seconds("timeout", timeout)
+        if fresh_for is not None:
+            _check_seconds("fresh_for", fresh_for)
         asked = self._admit_call(account, operation, arguments, idempotency_key)
         with self._open().read() as connection:
             found = jobs_.fresh(connection, asked, asked.fresh_for if fresh_for is None else fresh_for)
@@ -150,3 +157,10 @@ class Calling:
         if known is None:
             raise InvalidMessage("message_id", "must be of a message that the provider has accepted and named")
         return known
+
+
+def _check_seconds(name: str, seconds: object) -> None:
+    """Raise `InvalidMessage` for what is no number of seconds; a job must not be started for it."""
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not math.isfinite(seconds) or not 0 <= seconds <= LONGEST:  # type: ignore[arg-type,operator]
+        raise InvalidMessage(name, f"must be a number of seconds from 0 to {LONGEST:.0f}")

@@ -54,8 +54,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = application()(args=given, prog_name="paceline", standalone_mode=False)
     except _UsageError as error:
-        said: Any = error
-        return _fail(f"{said.format_message().rstrip('.')}; --help shows what is taken.", WRONG_USE)
+        return _fail(f"{_sentence(error)}; --help shows what is taken.", WRONG_USE)
     except (KeyboardInterrupt, typer.Abort):
         return 128 + signal.SIGINT
     except BrokenPipeError:
@@ -108,6 +107,12 @@ def _absent(made: typer.Typer, name: str, meaning: str) -> None:
             FAILED,
         )
         raise typer.Exit(FAILED)
+
+
+def _sentence(error: Any) -> str:
+    """What a usage error says, on one line: choices come in several, and some begin with pydantic's words."""
+    said = " ".join(error.format_message().split())
+    return said.replace("Value error, ", "").rstrip(".")
 
 
 def _fail(sentence: str, code: int) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ import typer
 from paceline.client import Client
 from paceline.errors import InvalidMessage
 from paceline.limit import parse_duration
-from paceline.messages import from_json
+from paceline.messages import KINDS, from_json
 from paceline.status import Priority, Status
 from paceline.views import MessageView, iso
 
@@ -25,6 +25,18 @@ Pairs = list[str] | None
 _INSTANT = "ISO 8601 with an offset"
 
 
+def one_of(words: Iterable[str]) -> Callable[[str | None], str | None]:
+    """What checks an option that takes one of a few words: anything else is wrong use."""
+    known = tuple(words)
+
+    def check(given: str | None) -> str | None:
+        if given is not None and given not in known:
+            raise typer.BadParameter(f"must be one of {', '.join(known)}")
+        return given
+
+    return check
+
+
 def producers(app: typer.Typer) -> None:
     """Add the commands."""
     for name, command in (("send", send), ("show", show), ("list", list_), ("cancel", cancel)):
@@ -34,7 +46,7 @@ def producers(app: typer.Typer) -> None:
 def send(
     via: Annotated[str, typer.Argument(help="An account or a route.")],
     to: Annotated[str, typer.Option(help="What the provider calls the recipient.")],
-    kind: Annotated[str, typer.Option(help="text, media, template or email.")] = "text",
+    kind: Annotated[str, typer.Option(help="text, media, template or email.", callback=one_of(KINDS))] = "text",
     text: Annotated[str | None, typer.Option(help="The text; of an e-mail its plain part.")] = None,
     url: Annotated[str | None, typer.Option(help="Where the media is: https.")] = None,
     media_type: Annotated[str | None, typer.Option(help="Such as image/png.")] = None,
@@ -52,7 +64,7 @@ def send(
     bcc: Annotated[Pairs, typer.Option(help="Repeatable.")] = None,
     header: Annotated[Pairs, typer.Option(metavar="K=V", help="An e-mail's header; repeatable.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key again sends nothing new.")] = None,
-    priority: Annotated[str, typer.Option(help=f"{', '.join(Priority)}.")] = "normal",
+    priority: Annotated[str, typer.Option(help=f"{', '.join(Priority)}.", callback=one_of(list(Priority)))] = "normal",
     send_at: Annotated[str | None, typer.Option(help=f"{_INSTANT}.")] = None,
     expires_at: Annotated[str | None, typer.Option(help=f"{_INSTANT}.")] = None,
     metadata: Annotated[Pairs, typer.Option(metavar="K=V", help="Repeatable.")] = None,
@@ -99,7 +111,7 @@ def show(
 
 
 def list_(
-    status: Annotated[str | None, typer.Option(help=f"{', '.join(Status)}.")] = None,
+    status: Annotated[str | None, typer.Option(help=f"{', '.join(Status)}.", callback=one_of(list(Status)))] = None,
     via: Annotated[str | None, typer.Option(help="An account or a route.")] = None,
     since: Annotated[str | None, typer.Option(help=f"{_INSTANT}, or how long ago: 30m, 2h.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,

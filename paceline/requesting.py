@@ -22,7 +22,7 @@ from paceline.aurogy import Aurogy
 from paceline.calling import TIMEOUT
 from paceline.client import Client
 from paceline.politicalcomms import PoliticalComms
-from paceline.producing import AsJson, Config, columns, emit
+from paceline.producing import AsJson, Config, columns, emit, one_of
 from paceline.views import JobStatus, iso
 
 JSON = "JSON, or @FILE that holds it"
@@ -57,12 +57,12 @@ FACES = (
 def requests(app: typer.Typer) -> None:
     """Add the commands."""
     for face in FACES:
-        group = typer.Typer(help=face.meaning, no_args_is_help=True)
+        group = typer.Typer(help=face.meaning)
         for name, method in inspect.getmembers(face.methods, inspect.isfunction):
             if not name.startswith("_"):
                 group.command(name.replace("_", "-"))(_command(face, name, method))
         app.add_typer(group, name=face.name)
-    jobs = typer.Typer(help="What providers were asked for besides sending.", no_args_is_help=True)
+    jobs = typer.Typer(help="What providers were asked for besides sending.")
     for name, command in (("list", list_), ("show", show), ("cancel", cancel)):
         jobs.command(name)(command)
     app.add_typer(jobs, name="jobs")
@@ -71,7 +71,9 @@ def requests(app: typer.Typer) -> None:
 def list_(
     account: Annotated[str | None, typer.Option(help="Of this account alone.")] = None,
     operation: Annotated[str | None, typer.Option(help="Of this operation alone.")] = None,
-    status: Annotated[str | None, typer.Option(help=f"{', '.join(JobStatus)}.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help=f"{', '.join(JobStatus)}.", callback=one_of(list(JobStatus)))
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
     config: Config = None,
     as_json: AsJson = False,
@@ -204,9 +206,13 @@ def _value(hints: Mapping[str, Any], parameter: inspect.Parameter, given: dict[s
     name = parameter.name.replace("_", "-")
     if wanted in (date, datetime):
         try:
-            return wanted.fromisoformat(value)
+            found = wanted.fromisoformat(value)
         except ValueError:
-            raise typer.BadParameter(f"{name} takes {_form(wanted)}") from None
+            found = None
+        # `fromisoformat` also takes 20261101 and 2026-W45-1, which are not what --help says.
+        if found is None or (wanted is date and found.isoformat() != value):
+            raise typer.BadParameter(f"{name} takes {_form(wanted)}")
+        return found
     return _json_of(name, value)
 
 

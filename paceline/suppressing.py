@@ -16,7 +16,7 @@ Recipient = Annotated[str, typer.Argument(help="What the provider calls the reci
 
 def suppressions(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Who wants nothing more on a channel.", no_args_is_help=True)
+    group = typer.Typer(help="Who wants nothing more on a channel.")
     for name, command in (("list", list_), ("add", add), ("remove", remove)):
         group.command(name)(command)
     app.add_typer(group, name="suppressions")

@@ -57,8 +57,9 @@ def sentence(it: Situation) -> str | None:
             "not sent again on its own."
         )
     if it.status in (Status.ACCEPTED, Status.SENT) and it.reason != "no_report":
-        asked = f"; it is asked again at {_at(it.poll_at)}" if it.poll_at else ""
-        return f"Its provider has not reported yet that it was delivered{asked}."
+        # A poll; where there is nobody to ask, or no id to ask about, the end of waiting (`no_report`).
+        looked = f"; the next look is due at {_at(it.poll_at)}" if it.poll_at else ""
+        return f"Its provider has not reported yet that it was delivered{looked}."
     return None
 
 

@@ -23,7 +23,7 @@ from providers.base import (
     answered_at,
 )
 from worker.doctor import Finding
-from worker.probe import Asked, Prober, probe_lane
+from worker.probe import ANOTHER, Asked, Prober, probe_lane
 from worker.topology import Lane, Sender, Topology
 
 # The Date header counts whole seconds, and an answer takes its time; what goes by a provider's day keeps five seconds.
@@ -112,6 +112,11 @@ def _undecided(subject: str, sender: Sender, asked: Asked, code: str) -> Finding
 def _not_asked(subject: str, sender: Sender, lane: Lane, asked: Asked) -> Finding:
     outcome: Outcome = asked.outcome
     assert isinstance(outcome, NotSent)
+    if outcome.reason == ANOTHER:
+        advice = (
+            "give all workers and `paceline migrate` the same configuration, and doctor too: with or without --sandbox"
+        )
+        return Finding(subject, ok=False, found=f"not asked: {ANOTHER}", advice=advice)
     if asked.wait:  # whoever closed it is told of by the lane's own finding
         when = "until it is opened" if math.isinf(asked.wait) else f"for {asked.wait:.0f} s"
         return Finding(subject, ok=True, found=f"not asked: {lane.name} lets nothing through {when} ({outcome.reason})")

@@ -62,6 +62,7 @@ def check(part: str) -> None:
     with database(settings) as engine:
         installation = schema.installation(engine)
     with closing(redis_client(settings.connection)) as redis:
+        redis.ping()  # where it is away, Celery would say so by an exception that nobody here explains
         if part == "beat":
             check_beat(redis, installation)
             return

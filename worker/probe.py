@@ -43,6 +43,8 @@ from worker.topology import Lane, Sender
 from worker.transport import Answer, Exchange, Guard, Transport
 from worker.work import Batch, Claim, LaneNews
 
+ANOTHER = "another configuration is published"  # why a lane of this one lets nothing through
+
 WRITING = 15.0  # seconds in which the ledger is told of the end; later it finds out by the lease
 
 Read = Callable[[Account, Response], Outcome]
@@ -115,7 +117,7 @@ class Prober:
         with write(self._store.engine) as connection:
             state = connection.execute(self._statements.lane_state, {"lane": lane.name}).one_or_none()
             if state is None or state.fingerprint != lane.fingerprint:
-                return Asked(NotSent("another configuration is published"), wait=math.inf)
+                return Asked(NotSent(ANOTHER), wait=math.inf)
             waits = [state.key_wait] * bool(state.key_closed) + [state.lane_wait] * bool(state.lane_closed)
             if waits:
                 return Asked(NotSent("lane closed"), wait=max(math.inf if wait is None else wait for wait in waits))

@@ -91,7 +91,9 @@ def decide(outcome: Outcome, sender: Sender, standing: Standing) -> Decision:
             return _alone(outcome.retry_after, standing)
         case Throttled():
             reach = {Scope.KEY: Reach.KEY, Scope.ADDRESS: Reach.ADDRESS}.get(outcome.scope, Reach.LANE)
-            return _wait(_closure(outcome.retry_after, "throttled", standing, reach), "throttled", standing)
+            # Beside the word its code: a rate, a quota, a balance or an address are opened in different ways.
+            why = f"throttled {outcome.code}".rstrip()
+            return _wait(_closure(outcome.retry_after, why, standing, reach), "throttled", standing)
         case Unavailable(probe_first=True):
             reason = outcome.code or "unavailable"
             until = None if outcome.retry_after is None else _closure(outcome.retry_after, reason, standing).seconds

@@ -25,7 +25,7 @@ Watch = Annotated[bool, typer.Option("--watch", help="Show how it goes until it 
 
 def broadcasts(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="One message for many recipients.", no_args_is_help=True)
+    group = typer.Typer(help="One message for many recipients.")
     commands = (start, send_test, list_, show, pause, resume, cancel, forecast, retry)
     for command in commands:
         group.command(command.__name__.removeprefix("send_").rstrip("_"))(command)

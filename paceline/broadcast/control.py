@@ -11,6 +11,7 @@ from sqlalchemy import Connection, String, bindparam, func, insert, null, or_, s
 
 from paceline import jobs, tables
 from paceline.broadcast import hosted
+from paceline.broadcast.definition import Definition
 from paceline.broadcast.forecast import Forecast, forecast_of_row
 from paceline.broadcast.hosted import Start
 from paceline.broadcast.steps import note
@@ -210,8 +211,8 @@ class Control:
     def _steer_job(self, row: Any, step: str) -> None:
         with self._opened.read() as connection:
             job = jobs.job(connection, row.job_id)
-        zone = json.loads(row.definition).get("timezone", "")
-        hosted.steer(job, step, zone, self._start, self._cancel_job)
+        zone = hosted.zone_of_schedule(Definition.from_json(json.loads(row.definition)))
+        hosted.steer(job, step, zone or "", self._start, self._cancel_job)
 
     def _set_paused(self, transaction: Transaction, row: Any, *, paused: bool) -> None:
         values = {"paused": paused, "updated_at": now()}

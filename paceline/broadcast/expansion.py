@@ -283,7 +283,11 @@ def _abroad(to: str, region: str) -> str:
         number = phonenumbers.parse(to, region)
     except phonenumbers.NumberParseException:
         number = None
-    if number is None or not phonenumbers.is_valid_number(number):
+    # By its length, as numbers with + are taken by their form: which ranges are in use, the provider knows best.
+    if (
+        number is None
+        or phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE
+    ):
         raise InvalidMessage("to", f"must be a phone number, of {region} or with + and the country's code")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 

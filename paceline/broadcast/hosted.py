@@ -60,15 +60,23 @@ def arguments_of(definition: Definition, began: float) -> dict[str, Any]:
     if len(columns) != 1 or message.to.strip() != f"{{{columns[0]}}}":
         raise InvalidMessage("to", "must name the column of the numbers, as in {phone}")
     content = {"message_text": message.text} if isinstance(message, Text) else _picture(message)
+    if zone_of_schedule(definition) is None:
+        raise InvalidMessage("timezone", "is required for this account: an IANA name such as America/New_York")
     at = definition.send_at if definition.send_at is not None else began
     return {
         "name": definition.name,
         "phone_column": columns[0],
         **content,
         "scheduled_at": iso(moment(at)),
-        "scheduled_timezone": definition.timezone,
+        "scheduled_timezone": zone_of_schedule(definition),
         **definition.options,
     }
+
+
+def zone_of_schedule(definition: Definition) -> str | None:
+    """The zone in which the provider is to schedule it: its own option, or else the broadcast's."""
+    zone = definition.options.get("scheduled_timezone", definition.timezone)
+    return None if zone is None else str(zone)
 
 
 def begin(transaction: Transaction, broadcast_id: str, definition: Definition, call: jobs.Call) -> None:

@@ -79,8 +79,8 @@ def check_schedule(scheduled_at: str, scheduled_timezone: str) -> None:
 
 
 def check_source(name: str, url: str, *, loopback: bool = False) -> None:
-    """An https URL of a public host, since Political Comms fetches it; any URL where the sandbox does."""
-    if loopback and re.fullmatch(r"https?://\S+", url):
+    """An https URL of a public host, since Political Comms fetches it; of a private one too where the sandbox does."""
+    if loopback and re.fullmatch(r"https?://\S+", url) and public_url(re.sub("^http:", "https:", url)) is not None:
         return
     broken = public_url(url)
     if broken is not None:
@@ -200,9 +200,14 @@ def _check_links(given: Mapping[str, Any]) -> None:
     for name in ("link_tracking_destination_url", "link_tracking_domain_id"):
         if not given.get(name):
             raise InvalidMessage(name, "is required with link_tracking_enabled")
-    url = given["link_tracking_destination_url"]
+    _check_destination(given, given["link_tracking_destination_url"])
+
+
+def _check_destination(given: Mapping[str, Any], url: object) -> None:
     if not isinstance(url, str):
         raise InvalidMessage("link_tracking_destination_url", "must be a string")
+    if re.match(r"https?://[^\s/]", url) is None:
+        raise InvalidMessage("link_tracking_destination_url", "must be a URL such as https://example.org/vote")
     fields, field = _PLACEHOLDER.findall(url), given.get("link_tracking_param_field")
     fallback = given.get("link_tracking_fallback_url")
     if whole := re.fullmatch(r"https://\{([^{}]*)\}", url):

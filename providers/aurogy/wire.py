@@ -25,12 +25,30 @@ from providers.base import (
     retry_after,
 )
 
+# A path below `base_url`; a query or a fragment would be another address than the one that is meant.
+_PATH = r"/[^\s?#{}]*"
+_PATH_HINT = "a path that begins with /"
 OPTIONS = {
-    "paths.template": Option("/messages/template", "path of a template send, which the reference does not print"),
-    "paths.status": Option("/messages/{message_id}", "path of a message's status, which the reference does not print"),
-    "paths.profile": Option("/profile", "path of the business profile, which the reference prints for PUT only"),
-    "metadata.max_len": Option(256, "most characters of a metadata key, and of a value"),
-    "webhook.freshness": Option(0.0, "seconds after which a webhook is refused as too old; 0: never"),
+    "paths.template": Option(
+        "/messages/template",
+        "path of a template send, which the reference does not print",
+        pattern=_PATH,
+        hint=_PATH_HINT,
+    ),
+    "paths.status": Option(
+        "/messages/{message_id}",
+        "path of a message's status, which the reference does not print",
+        pattern=rf"{_PATH}\{{message_id\}}[^\s?#{{}}]*",
+        hint="a path that begins with / and holds {message_id} once",
+    ),
+    "paths.profile": Option(
+        "/profile",
+        "path of the business profile, which the reference prints for PUT only",
+        pattern=_PATH,
+        hint=_PATH_HINT,
+    ),
+    "metadata.max_len": Option(256, "most characters of a metadata key, and of a value", least=1),
+    "webhook.freshness": Option(0.0, "seconds after which a webhook is refused as too old; 0: never", least=0),
 }
 
 # Ids begin with a letter or digit, so that none of them climbs out of the poll's path. Words hold no digits, so that

@@ -199,7 +199,9 @@ def _created(_account: Account, job: Job, response: Response) -> Answer:
     if not project_id:
         return troubled(response, question=False)
     said = picked(fields_of(response), "total_recipients", "estimated_cost_cents")
-    return _after(job, "create", progress_of({**job.memory, "project_id": project_id}, **said))
+    # Also in its progress: who wants to pause or resume the project must know which one it is.
+    memory = progress_of({**job.memory, "project_id": project_id}, project_id=project_id, **said)
+    return _after(job, "create", memory)
 
 
 def _test(account: Account, job: Job) -> Request:

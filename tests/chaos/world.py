@@ -36,6 +36,7 @@ GUARD = 1.5
 LEASE = TIMEOUT + GUARD + 15.0  # seconds
 STORM_WAIT = 4.0  # seconds of Retry-After that a storm's 429 asks for
 LADDER = [0.5, 1, 2, 4, 8, 15, 15, 15, 15, 15]  # seconds between two tries to deliver a webhook
+SERVER_AWAY = ("ConnectionError", "OperationalError", "TimeoutError", "BusyLoadingError")
 SECRETS = {ACCOUNT: "auro_whsec_siege", "sms": "sk_augnet_siege", "mail": "sc_app_siege"}
 
 ACCOUNTS = """
@@ -253,8 +254,18 @@ class World:
 
     def warnings(self) -> str:
         """What the processes complained of, last."""
-        lines = (self.directory / "processes.log").read_text(errors="replace").splitlines()
-        return "\n".join(line for line in lines if '"level": "info"' not in line)[-4000:]
+        return "\n".join(line for line in self._lines() if '"level": "info"' not in line)[-4000:]
+
+    def bugs(self) -> list[str]:
+        """Tasks that ended with anything else than a server that was away: the next tick does what they did not."""
+        return [
+            line[:300]
+            for line in self._lines()
+            if "raised unexpected" in line and not any(away in line for away in SERVER_AWAY)
+        ]
+
+    def _lines(self) -> list[str]:
+        return (self.directory / "processes.log").read_text(errors="replace").splitlines()
 
 
 @contextmanager

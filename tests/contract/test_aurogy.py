@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from config.credentials import option_rule
 from paceline.errors import ConfigurationError
 from paceline.messages import Email, Media, Message, Template, Text
 from providers import registry
@@ -187,3 +188,21 @@ def test_an_unknown_provider_is_answered_with_the_known_ones() -> None:
 
 def test_every_provider_is_registered_under_its_own_name() -> None:
     assert all(provider.name == name for name, provider in registry.PROVIDERS.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("paths.template", "messages/template", "a path that begins with /"),
+        ("paths.profile", "/profile?of=us", "a path that begins with /"),
+        ("paths.status", "/messages", "holds {message_id} once"),
+        ("metadata.max_len", 0, "at least 1"),
+        ("webhook.freshness", -5.0, "at least 0"),
+        ("webhook.freshness", float("nan"), "at least 0"),
+    ],
+)
+def test_an_option_that_would_break_every_request_is_refused_at_start(name: str, value: object, rule: str) -> None:
+    option = PROVIDER.options[name]
+
+    assert rule in (option_rule(option, value) or "")
+    assert option_rule(option, option.default) is None

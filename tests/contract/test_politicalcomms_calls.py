@@ -244,6 +244,11 @@ def test_a_completed_project_cannot_be_changed(driver: Driver) -> None:
         ),
         (
             {"link_tracking_enabled": True, "link_tracking_domain_id": "d",
+             "link_tracking_destination_url": "example.org/vote"},
+            "link_tracking_destination_url",
+        ),
+        (
+            {"link_tracking_enabled": True, "link_tracking_domain_id": "d",
              "link_tracking_destination_url": "https://{page}"},
             "link_tracking_fallback_url",
         ),

@@ -98,6 +98,23 @@ def test_over_days_a_forecast_is_within_five_percent(name: str, valkey: Redis) -
     assert finish == pytest.approx(end, abs=WITHIN * (end - start)), (end - start, finish - start)
 
 
+def test_what_it_waits_for_its_own_start_limits_nobody(build: Build, tmp_path: Path) -> None:
+    # given broadcasts of 90 on a lane of 20 in 5 seconds, that are to begin in an hour
+    built, file = build(limits={"send": ["20/5s"]}), people(tmp_path / "p.csv", 90)
+    hour = datetime.now(UTC) + timedelta(hours=1)
+
+    # then the lane is what takes the time behind that, and where that takes none nothing is
+    view = built.client.broadcast("b", Text(to="{id}", text="Hi"), file, ACCOUNT, send_at=hour)
+    assert view.forecast().limited_by == "20/5s"
+    few = people(tmp_path / "few.csv", 10)
+    assert (
+        built.client.preview("few", Text(to="{id}", text="Hi"), few, ACCOUNT, send_at=hour - timedelta(minutes=30))[
+            1
+        ].limited_by
+        == ""
+    )
+
+
 def people(path: Path, count: int) -> Path:
     path.write_text("id\n" + "\n".join(recipient(number) for number in range(count)) + "\n", encoding="utf-8")
     return path

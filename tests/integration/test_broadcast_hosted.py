@@ -54,12 +54,33 @@ def test_the_same_call_has_the_provider_send_it(
     assert [each.operation for each in built.client.jobs()] == ["broadcast"]
 
 
+def test_an_automatic_pause_is_reported_and_it_goes_on_when_resumed(
+    built: Installation, sandbox: SandboxServer, working: Callable[[Service], None]
+) -> None:
+    # given a provider that pauses by itself after the first message
+    sandbox.settings("politicalcomms", {"sending": {"auto_pause": {"after": 1, "reason": "brand_daily_cap"}}})
+    working(built.service())
+    view = built.client.broadcast(**SPRING)
+    until(lambda: view.refresh().status == "paused", 60)
+    assert view.refresh().reason == "paused by the provider: brand_daily_cap"
+
+    # when it is resumed by its view alone
+    view.resume()
+
+    # then the rest goes, and nobody is written to twice
+    until(lambda: view.refresh().finished_at, 60)
+    view = view.refresh()
+    assert (view.status, view.reason, view.counts["delivered"]) == ("finished", None, 2)
+    assert [each.operation for each in reversed(built.client.jobs())] == ["broadcast", "resume_project"]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         ({"recipients": [{"phone": "+15555560001"}]}, "recipients: must be the https URL of a CSV file"),
         ({"ramp_up": {"first": 5}}, "ramp_up: is not for this account"),
         ({"message": Text(to="+1{phone}", text="Hi")}, "to: must name the column of the numbers"),
+        ({"timezone": None}, "timezone: is required for this account"),
         ({"timezone": "Europe/London"}, "scheduled_timezone: must be one of America/New_York"),
         ({"options": {"nope": 1}}, "nope: is not an argument of broadcast"),
     ],

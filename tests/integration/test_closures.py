@@ -51,7 +51,7 @@ def test_another_lane_does_not_notice(build: Build, sandbox: SandboxServer) -> N
 
     until(lambda: (service.tick(), service.pump.run_slice(1)) and built.client.status(receipt.id).status != "accepted")
 
-    assert lane(built)["closed_reason"] == "throttled"
+    assert lane(built)["closed_reason"] == "throttled rate_limited"
     assert lane(built, f"{ACCOUNT}/status")["closed_reason"] is None
 
 

@@ -93,6 +93,17 @@ def test_a_closed_lane_is_left_alone(build: Build, sandbox: SandboxServer) -> No
     assert all("run `paceline open" in each.advice for each in lanes)
 
 
+def test_accounts_of_another_configuration_are_not_asked(build: Build, sandbox: SandboxServer) -> None:
+    """Given that workers were given another key for the account, then doctor says so and does not call it well."""
+    built = build()
+    built.run("UPDATE paceline_key SET fingerprint = 'of another key'")
+
+    finding = asked(built)[SUBJECT]
+    assert (finding.ok, sandbox.ledger("aurogy")) == (False, [])
+    assert finding.found == "not asked: another configuration is published"
+    assert "the same configuration" in finding.advice
+
+
 @pytest.mark.parametrize("skew", [600.0, -600.0])
 def test_a_providers_clock_that_is_ten_minutes_off_is_seen(build: Build, sandbox: SandboxServer, skew: float) -> None:
     sandbox.fault("aurogy", "status", status=200, body={"name": "Acme"}, clock_skew=skew)

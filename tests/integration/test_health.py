@@ -1,6 +1,8 @@
 """`python -m worker.health`: progress is what is asked for, and each part answers for itself alone."""
 
+import socket
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from redis import Redis
 
 from paceline import wire
+from tests.support.installation import Installation
 from worker import health
 
 HERE = "testing"
@@ -98,3 +101,20 @@ def test_what_keeps_it_from_looking_is_a_sentence(
 
     assert health.main(["beat"]) == health.UNWELL
     assert "/nowhere.toml" in capsys.readouterr().err
+
+
+def test_a_broker_that_is_away_is_a_sentence_too(
+    build: Callable[..., Installation],
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    built = build()
+    monkeypatch.setenv("PACELINE_CONFIG", str(built.settings_file))
+    monkeypatch.setenv("PACELINE_DATABASE_URL", database_url)
+    with socket.socket() as taken:  # bound and never listening: nobody answers there
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("PACELINE_BROKER_URL", f"redis://127.0.0.1:{taken.getsockname()[1]}/0")
+        for part in ("worker", "beat"):
+            assert health.main([part]) == health.UNWELL
+            assert "The broker does not answer" in capsys.readouterr().err

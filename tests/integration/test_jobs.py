@@ -503,6 +503,19 @@ def test_a_call_says_when_no_worker_has_asked(build: Build) -> None:
     assert built.client.job(late.value.job).status == "failed"
 
 
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "60", True])
+def test_what_is_no_time_to_wait_starts_nothing(build: Build, seconds: Any) -> None:
+    built = build()
+    for name, ask in (
+        ("timeout", lambda: built.client.call(ACCOUNT, "profile", timeout=seconds)),
+        ("fresh_for", lambda: built.client.call(ACCOUNT, "profile", fresh_for=seconds)),
+        ("expires_in", lambda: built.client.start(ACCOUNT, "profile", expires_in=seconds)),
+    ):
+        with pytest.raises(InvalidMessage, match=f"^{name}: must be a number of seconds"):
+            ask()
+    assert built.client.jobs() == []
+
+
 def test_a_call_says_what_keeps_its_lane_closed(build: Build) -> None:
     built = build()
     built.run("UPDATE paceline_lane SET closed_reason = 'by hand' WHERE name = :name", name=PROFILE)

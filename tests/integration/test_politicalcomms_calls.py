@@ -63,8 +63,9 @@ def test_its_methods_are_commands(built: Installation, capsys: pytest.CaptureFix
     code, out, _ = ask("politicalcomms", "organizations", PC, "--json")
     assert code == 0
     assert json.loads(out)[0]["organization_id"]
-    code, _, err = ask("politicalcomms", "usage", PC, "2026-02-30", "2026-03-01")
-    assert (code, err) == (2, "paceline: Invalid value: start takes YYYY-MM-DD; --help shows what is taken.\n")
+    for day in ("2026-02-30", "20260201"):
+        code, _, err = ask("politicalcomms", "usage", PC, day, "2026-03-01")
+        assert (code, err) == (2, "paceline: Invalid value: start takes YYYY-MM-DD; --help shows what is taken.\n")
     code, _, err = ask("politicalcomms", "create-project", PC, "--set", "name=Spring")
     assert (code, err) == (1, "paceline: protocol: is required\n")
     code, _, err = ask("politicalcomms", "test-project", PC, "p1", "not json")

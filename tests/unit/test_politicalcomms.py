@@ -8,6 +8,7 @@ import pytest
 
 from paceline.errors import InvalidMessage
 from paceline.politicalcomms import PoliticalComms
+from paceline.politicalcomms import rules as rules
 from paceline.politicalcomms.operations import today
 from providers.politicalcomms import OPERATIONS
 
@@ -245,3 +246,18 @@ def test_generation_2_takes_longer_and_older_reports() -> None:
 
     assert asked.called[0][2]["start_date"] == (TODAY - timedelta(days=179)).isoformat()
     assert isinstance(TODAY, date)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/a.csv", "http://files:8000/a.csv", "https://10.0.0.1/a.csv"])
+def test_a_private_file_is_taken_only_where_the_sandbox_fetches_it(url: str) -> None:
+    rules.check_source("source_url", url, loopback=True)
+
+    with pytest.raises(InvalidMessage):
+        rules.check_source("source_url", url)
+
+
+@pytest.mark.parametrize("loopback", [False, True])
+@pytest.mark.parametrize("url", ["http://files.example.com/a.csv", "ftp://files.example.com/a.csv"])
+def test_a_public_file_is_https_even_in_the_sandbox(url: str, loopback: bool) -> None:
+    with pytest.raises(InvalidMessage, match="source_url: must be an https:// URL"):
+        rules.check_source("source_url", url, loopback=loopback)

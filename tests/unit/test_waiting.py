@@ -53,7 +53,7 @@ CASES: dict[str, tuple[dict[str, Any], str | None]] = {
     "accepted": ({"status": Status.ACCEPTED}, "Its provider has not reported yet that it was delivered."),
     "accepted, and polled": (
         {"status": Status.SENT, "poll_at": NOW},
-        "Its provider has not reported yet that it was delivered; it is asked again at 2026-03-01T12:00:00.000Z.",
+        "Its provider has not reported yet that it was delivered; the next look is due at 2026-03-01T12:00:00.000Z.",
     ),
     "given up": ({"status": Status.ACCEPTED, "reason": "no_report"}, None),
     "unknown": (
