@@ -135,10 +135,10 @@ class Settings:
 
     @property
     def callback_url(self) -> str | None:
-        """Where providers reach the hooks server: the public URL, or, if none of them is beyond this machine, here."""
+        """Where providers reach the hooks server: the public URL, or here, if all of them are on this machine."""
         bases = [account.account.base_url for account in self.accounts.values()]
         near = bool(bases) and all(stays_near(base, None) for base in bases)
-        return self.hooks.public_url or (self.hooks.bind.url if near else None)
+        return self.hooks.bind.url if near else self.hooks.public_url
 
 
 def load(

@@ -260,7 +260,8 @@ class Slice:
         try:
             claim = written(self._pump.store, batch, order)
             for step in batch.jobs:
-                if step.due_in is not None:
+                # What comes later the tick finds: a lane that is filed for it would let new messages wait as long.
+                if step.due_in is not None and step.due_in <= NAP:
                     self._file(self._pump.topology.lanes[step.lane], [step.due_in])
             self._pump.telemetry.flush()
             if claim is not None:

@@ -112,6 +112,19 @@ def test_events_tell_of_progress_and_of_the_end_by_ids_alone(build: Build, sandb
     ]
 
 
+def test_a_step_that_waits_long_keeps_nobody_waiting(build: Build, sandbox: SandboxServer) -> None:
+    """Given a job whose next step is a minute away, when another question comes to its lane, then that goes at once."""
+    built = build()
+    service = built.service()
+    built.client.start(ACCOUNT, "walk", wait=60)
+    until(lambda: (service.pump.run_slice(0.2), len(sandbox.ledger("aurogy")) == 1)[-1])
+
+    job = built.client.start(ACCOUNT, "walk")
+    service.pump.run_slice(5)
+
+    assert built.client.job(job).status == "done"
+
+
 def test_a_step_that_waits_is_asked_when_its_time_has_come(build: Build, sandbox: SandboxServer) -> None:
     built = build()
     service = built.service()
