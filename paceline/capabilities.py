@@ -40,6 +40,7 @@ class Rule:
 
 
 ANY = Rule()
+FLAG = ("true", "false")  # the words of a switch, which may be a boolean too
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,10 @@ def _check_field(name: str, value: object, rule: Rule | None, account: str) -> N
 
 
 def _check_value(name: str, value: object, rule: Rule) -> None:
+    if isinstance(value, str) and rule.max_items is not None:
+        value = value.split(";")  # a list, as the APIs that take one write it
+    if isinstance(value, bool) and rule.one_of == FLAG:
+        return
     if isinstance(value, Mapping):
         _check_count(name, len(value), rule)
         for text in (text for pair in value.items() for text in pair):

@@ -135,7 +135,7 @@ def _extras(submission: Submission) -> Fields:
         ("contentSummary", str(options.get("contentSummary") or "") if has_html else ""),
         ("labelName", str(options.get("labelName") or "")),
         ("sendTags", ";".join(_listed(options.get("sendTags")))),
-        ("useNotification", str(options.get("useNotification") or "")),
+        ("useNotification", _switch(options.get("useNotification"))),
         ("sendRequestId", submission.id),
         ("headers", _json(headers) if (headers := _headers(submission)) else ""),
     ]
@@ -183,6 +183,10 @@ def offset(account: Account) -> timedelta:
     hours, _, minutes = str(option(account, "timezone", OPTIONS["timezone"])).removeprefix("GMT").partition(":")
     sign = -1 if hours.startswith("-") else 1
     return sign * timedelta(hours=abs(int(hours)), minutes=int(minutes or 0))
+
+
+def _switch(value: object) -> str:
+    return "" if value is None else str(value).lower()
 
 
 def _listed(value: object) -> list[str]:

@@ -291,6 +291,7 @@ FITS: list[tuple[Message, dict[str, Any]]] = [
     (Email(ANA, "x", reply_to=MANY[:3], cc=MANY[:100], bcc=MANY[:100], html="x"), {}),
     (HELLO, {"labelName": "🐢" * 255, "sendTags": ["🐢" * 50] * 5, "contentSummary": "é" * 100}),
     (HELLO, {"sendTags": "one"}),
+    (HELLO, {"sendTags": "one;two", "useNotification": True}),
     (
         Email(
             ANA, "x", text="x", attachments=[{"filename": "f", "content": base64.b64encode(bytes(10_485_760)).decode()}]
@@ -319,6 +320,7 @@ BREAKS: list[tuple[Message, dict[str, Any], str]] = [
     (attached("?"), {}, "attachments[0].content: must be base64"),
     (HELLO, {"labelName": "x" * 256}, "options.labelName: must have at most 255 characters, this one has 256"),
     (HELLO, {"sendTags": ["x"] * 6}, "options.sendTags: may hold at most 5 entries, this one holds 6"),
+    (HELLO, {"sendTags": "a;b;c;d;e;f"}, "options.sendTags: may hold at most 5 entries, this one holds 6"),
     (HELLO, {"sendTags": ["x" * 51]}, "options.sendTags: must have at most 50 characters, this one has 51"),
     (HELLO, {"sendTags": ["a;b"]}, "options.sendTags: must be a list of tags without semicolons"),
     (HELLO, {"contentSummary": "é" * 101}, "options.contentSummary: must have at most 200 bytes, this one has 202"),
