@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine, Insert, insert, select, update
 
 from paceline.clock import now
@@ -27,6 +28,8 @@ from worker.work import Batch, Claim, Claimed, Granted, JobResult, Order, PollRe
 
 STRIDE_DEBT = 64.0  # how far behind its rivals a stream may have fallen: what it may take at once when it returns
 
+log = structlog.get_logger("paceline.store")
+
 
 class Store:
     """The database as the pump sees it. Every method is one transaction and safe to repeat unless it says otherwise."""
@@ -35,6 +38,7 @@ class Store:
         self._engine = engine
         self._statements = Statements(engine.dialect.name)
         self._suppressing = Suppressing(engine.dialect.name)
+        self._foreign: set[str] = set()  # lanes that are another configuration's, of which the log has been told
         self._jobs = JobStatements(engine.dialect.name)
 
     @property
@@ -99,6 +103,9 @@ class Store:
         state = connection.execute(self._statements.lane_state, {"lane": lane.name}).one_or_none()
         # Where another worker has published another configuration, the lane has another name, or its name another key.
         if state is None or (state.fingerprint, state.pace) != (lane.fingerprint, lane.pace):
+            if lane.name not in self._foreign:
+                self._foreign.add(lane.name)
+                log.warning("another_configuration_is_published", lane=lane.name, remedy="restart the workers with it")
             return Claim(order.operation_id, lane, "", closed=True)
         claim = Claim(order.operation_id, lane, state.nonce, refusals=state.refusals)
         if state.key_closed or state.lane_closed or state.unready:
