@@ -4,8 +4,9 @@ The boundaries are counted, not chosen: a scenario is played until it ends witho
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
+from multiprocessing import forkserver
 
 import pytest
 
@@ -18,6 +19,13 @@ from worker.service import Service
 Build = Callable[..., Installation]
 MOST = 100  # boundaries of a kind, or a scenario never ends
 ENDED = "UPDATE paceline_{table} SET lease_until = lease_until - 1000 WHERE lease_until IS NOT NULL"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left() -> Iterator[None]:
+    """The server that forks ends with these tests, and not some time after all others."""
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # nothing public stops it
 
 
 @pytest.fixture
