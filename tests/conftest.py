@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from redis import Redis
 from sqlalchemy import make_url
 
@@ -18,9 +17,6 @@ from sandbox.background import SandboxServer
 from tests.support.installation import Installation, installation
 from tests.support.servers import fresh_database, start_postgresql, start_valkey
 from worker import schema
-
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")  # a busy one is not a defect
 
 
 @pytest.fixture(scope="session")
