@@ -66,35 +66,41 @@ def texts(built: Installation, account: str, count: int, first: int = 0) -> None
     assert built.client.enqueue_many(items).enqueued == count
 
 
-def took(sandbox: SandboxServer, after: int) -> float:
-    """Seconds from the first of these arrivals to the last."""
-    arrivals = [entry.monotonic for entry in sandbox.ledger("augnet")][after:]
+def took(sandbox: SandboxServer, texted: Callable[[int], None], count: int) -> float:
+    """Seconds from the first arrival of so many to the last."""
+    before = len(sandbox.ledger("augnet"))
+    texted(before)
+    until(lambda: len(sandbox.ledger("augnet")) == before + count, 60)
+    arrivals = [entry.monotonic for entry in sandbox.ledger("augnet")][before:]
+    time.sleep(WINDOW + 0.2)  # the next run's window is empty again
     return arrivals[-1] - arrivals[0]
+
+
+WINDOW = 2.0  # seconds
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_provider_that_hangs_slows_no_other_lane(build: Build, sandbox: SandboxServer) -> None:
     """Given a lane that goes at its limit, when another's provider takes half a minute for each request, then the
-    first one is as fast as before, to a tenth."""
-    count = 200
+    first one is as fast as before, to a tenth. The better of two runs counts on either side: what else the machine
+    does only ever adds."""
+    count = 150
+    hanging = ExitStack()
+    hangs = hanging.enter_context(SandboxServer({"aurogy": {"faults": [{"kind": "delay", "seconds": 30}]}}))
     built = build(
-        accounts=SECOND.format(url=sandbox.base_url("augnet"), limit="50/2s"),
+        hangs.base_url("aurogy"),
+        accounts=SECOND.format(url=sandbox.base_url("augnet"), limit=f"50/{WINDOW:.0f}s"),
         timeout="40s",
         limits={"send": ["1000/second"]},
     )
+    run = partial(took, sandbox, lambda first: texts(built, "sms", count, first), count)
     with working(built.service(in_flight=64)):
-        texts(built, "sms", count)
-        until(lambda: len(sandbox.ledger("augnet")) == count, 60)
-        alone = took(sandbox, 0)
-        time.sleep(2.2)  # the first run's window
-        sandbox.fault("aurogy", "delay", seconds=30)
+        alone = min(run(), run())
         texts(built, ACCOUNT, 400)
-        until(lambda: len(sandbox.ledger("aurogy")) >= 48, 20)
-        texts(built, "sms", count, first=count)
-        until(lambda: len(sandbox.ledger("augnet")) == 2 * count, 60)
-        beside = took(sandbox, count)
-        sandbox.clear_faults("aurogy")
+        until(lambda: len(hangs.ledger("aurogy")) >= 48, 20)
+        beside = min(run(), run())
+        hanging.close()  # what hangs would keep the process for its half minute
 
     print(f"\nalone {alone:.2f} s, beside a provider that hangs {beside:.2f} s")
     assert beside <= alone * 1.1
