@@ -15,7 +15,8 @@ demo: $(STAMP)
 
 test: lint
 	@$(BIN)/pytest -n 3 --dist loadfile --cov --cov-report= tests/unit tests/contract tests/integration
-	@$(BIN)/pytest --cov --cov-append --cov-report= tests/acceptance tests/chaos
+	@$(BIN)/pytest -n 2 --dist loadfile --cov --cov-append --cov-report= tests/acceptance
+	@$(BIN)/pytest --cov --cov-append --cov-report= tests/chaos
 	@echo "lines that the tests run in their own process: $$($(BIN)/coverage report --format=total) %"
 
 lint: $(STAMP)

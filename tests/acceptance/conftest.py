@@ -1,6 +1,7 @@
 """A service for applications to enqueue for: a broker on TCP, the sandbox, and one worker process of ours; no beat."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,12 @@ from sqlalchemy import make_url
 
 from tests.acceptance.shop_support import ServiceForShops, serve
 from tests.support.servers import fresh_database
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> None:
+    """A shell starts what runs in its background with Ctrl-C ignored, and all that the tests start inherits it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
