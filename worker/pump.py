@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -148,6 +148,7 @@ class Slice:
         self._outbox = Outbox()
         self._counts: Counter[str] = Counter()
         self._wait: float | None = 0.0  # seconds until the earliest lane is due, None if there is none
+        self._steps: list[tuple[float, str]] = []  # when those that follow soon are due, and their lanes
 
     def run(self) -> dict[str, int]:
         """Work until time is up or nothing is left; then wait for what is on the wire, also after a bug of ours."""
@@ -259,10 +260,7 @@ class Slice:
         sent = self._in_flight
         try:
             claim = written(self._pump.store, batch, order)
-            for step in batch.jobs:
-                # What comes later the tick finds: a lane that is filed for it would let new messages wait as long.
-                if step.due_in is not None and step.due_in <= NAP:
-                    self._file(self._pump.topology.lanes[step.lane], [step.due_in])
+            self._file_steps(batch.jobs)
             self._pump.telemetry.flush()
             if claim is not None:
                 self._deliver(claim, claimed_at)
@@ -326,6 +324,20 @@ class Slice:
         return deliveries.exchange(delivery, request, guard)
 
     # The due set
+
+    def _file_steps(self, steps: Sequence[JobResult]) -> None:
+        """File lanes for the steps of jobs that follow soon, and once more after each look: the set keeps the earliest
+        time of a lane alone, and whoever takes the lane then finds nothing of what is due a moment later.
+
+        What comes later the tick finds: a lane that is filed for it would let new messages wait as long.
+        """
+        now = time.monotonic()
+        self._steps = [(at, lane) for at, lane in self._steps if at > now]
+        for step in steps:
+            if step.due_in is not None and step.due_in <= NAP:
+                self._steps.append((now + step.due_in, step.lane))
+        for at, lane in self._steps:
+            self._file(self._pump.topology.lanes[lane], [at - now])
 
     def _file_again(self, claim: Claim, grant: Grant | None, going: list[Delivery], staying: list[Delivery]) -> None:
         """File the lane under the earliest time of what still waits on it; one that is empty is not filed."""

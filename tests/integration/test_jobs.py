@@ -85,6 +85,18 @@ def test_a_step_that_need_not_wait_follows_without_a_tick(build: Build, sandbox:
     assert len(sandbox.ledger("aurogy")) == 3
 
 
+def test_the_next_step_of_each_job_follows_without_a_tick(build: Build, sandbox: SandboxServer) -> None:
+    """Given two jobs of one lane whose next steps fall due one after the other, when nothing is found in between, then
+    the same slice asks for both."""
+    built = build()
+    jobs = [built.client.start(ACCOUNT, "walk", wait=wait) for wait in (0.1, 0.6)]
+
+    built.service().pump.run_slice(10)
+
+    assert [built.client.job(job).status for job in jobs] == ["done", "done"]
+    assert len(sandbox.ledger("aurogy")) == 6
+
+
 def test_a_tick_files_the_lane_of_a_step_that_redis_forgot(build: Build) -> None:
     built = build()
     service = built.service()
