@@ -22,6 +22,7 @@ class Call:
     monotonic: float
     secure: bool = False  # it came over TLS
     address: str = ""  # of the caller, where the connection tells
+    lag: float | None = None  # seconds from its arrival until it was read, where the kernel tells
 
     @cached_property
     def data(self) -> object:

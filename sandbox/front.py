@@ -47,15 +47,16 @@ def _invite_body(request: web.BaseRequest) -> None:
 
 
 def _call(request: web.BaseRequest, path: str, body: bytes, clock: Clock) -> Call:
-    at, monotonic = request[ARRIVAL]
+    arrival = request[ARRIVAL]
     return Call(
         method=request.method,
         path=path,
         query=request.rel_url.query,
         headers=request.headers,
         body=body,
-        at=at + clock.offset,
-        monotonic=monotonic + clock.offset,
+        at=arrival.at + clock.offset,
+        monotonic=arrival.monotonic + clock.offset,
+        lag=arrival.lag,
         secure=request.secure,
         address=request.remote or "",
     )

@@ -35,6 +35,7 @@ class Entry(NamedTuple):
     body_sha: str
     fault: str  # the kind of the fault that struck it
     body: str | None  # only where the settings keep bodies
+    lag: float | None  # seconds from its arrival until it was read; None where the kernel stamps none: `at` is later
 
 
 _FIELDS = frozenset(Entry._fields)
@@ -82,6 +83,7 @@ class Ledger:
             call.body_sha,
             fault,
             call.body.decode("utf-8", "replace") if keep_body else None,
+            call.lag,
         )
         if self._journal.durable:
             self._journal.append(dict(zip(Entry._fields, row, strict=True)))

@@ -3,14 +3,15 @@
 import asyncio
 import socket
 import struct
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
+from sandbox.arrivals import NEVER, Arrival, latest
+
 MAX_BODY = 64 * 1_048_576  # bytes; each provider's own bound is lower
-ARRIVAL = web.RequestKey("arrival", tuple)  # (Unix seconds, monotonic seconds), by the host's clocks
+ARRIVAL = web.RequestKey("arrival", Arrival)
 
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
@@ -26,12 +27,13 @@ def reset(transport: asyncio.Transport) -> None:
 class Connection(web.RequestHandler):
     """aiohttp's connection, noting the moment in which the bytes of a request came in."""
 
-    __slots__ = ("_refuses", "arrived")
+    __slots__ = ("_connection", "_refuses", "arrived")
 
     def __init__(self, manager: "Listener", refuses: Callable[[], bool], **options: Any) -> None:
         super().__init__(manager, **options)
         self._refuses = refuses
-        self.arrived = (0.0, 0.0)
+        self._connection: Any = None
+        self.arrived = NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serves the connection, or resets it at once."""
@@ -39,12 +41,13 @@ class Connection(web.RequestHandler):
         if self._refuses():
             reset(transport)
         else:
+            self._connection = transport.get_extra_info("socket")
             super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Notes the time before anything is parsed."""
+        """Notes the arrival before anything is parsed."""
         if data:
-            self.arrived = (time.time(), time.monotonic())
+            self.arrived = latest(self._connection)
         super().data_received(data)
 
 

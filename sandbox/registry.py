@@ -1,6 +1,6 @@
 """The providers that the sandbox plays: a sixth is a package and a line here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sandbox.augnet import Augnet, AugnetSettings
@@ -18,7 +18,7 @@ class Entry:
     """A provider's settings and how it is made from them."""
 
     settings: type[ProviderSettings]
-    make: Callable[..., Provider]
+    make: type[Provider]
 
 
 PROVIDERS: Mapping[str, Entry] = {

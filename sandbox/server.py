@@ -9,6 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from sandbox import memory
+from sandbox.arrivals import bound
 from sandbox.clock import Clock
 from sandbox.control import control
 from sandbox.front import serve
@@ -42,7 +43,7 @@ class Sandbox:
         }
         self._restore()
         self._listener: Listener | None = None
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     def _restore(self) -> None:
         with memory.undisturbed():
@@ -60,21 +61,22 @@ class Sandbox:
             OSError: the address cannot be had.
         """
         self._listener = Listener(self._handle, self._refuses, self._keepalive)
-        self._server = await asyncio.get_running_loop().create_server(
-            self._listener, host, port, ssl=tls, backlog=BACKLOG
-        )
+        for listening in await bound(host, port):
+            self._servers.append(
+                await asyncio.get_running_loop().create_server(self._listener, sock=listening, ssl=tls, backlog=BACKLOG)
+            )
         for provider in self.providers.values():
             provider.start()
-        bound = self._server.sockets[0].getsockname()
-        return bound[0], bound[1]
+        address = self._servers[0].sockets[0].getsockname()
+        return address[0], address[1]
 
     async def stop(self) -> None:
         """Listens no more, breaks off what is under way, and closes the ledger's file."""
-        if self._server is not None:
-            for listening in self._server.sockets:
-                asyncio.get_running_loop().remove_reader(listening.fileno())
-            await _turns()  # asyncio stumbles over a connection that was accepted but not made when the server closes
-            self._server.close()
+        for listening in [each for server in self._servers for each in server.sockets]:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        await _turns()  # asyncio stumbles over a connection that was accepted but not made when the server closes
+        for server in self._servers:
+            server.close()
         if self._listener is not None:
             await self._listener.shutdown(STOPPING)
         await _turns()

@@ -1,14 +1,15 @@
 """Rate windows: four ways in which providers count a key's requests, and the limits they count against.
 
-Time never runs backwards inside a window: a request that is judged late, because its body took longer, counts as
-arriving with the last one judged. A request that is refused takes nothing from the window.
+A request is judged when it has been read, and counts from when it arrived, which may be before another that was judged
+already: the order in which a busy machine comes to read is nobody's doing. Windows look back once as far as they are
+long; a bucket, which has no past, counts such a request with the last one judged. One that is refused takes nothing.
 """
 
 import re
-from collections import deque
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, inf
 from typing import Annotated, Literal, NamedTuple, Protocol
 
 from pydantic import BeforeValidator, PlainSerializer
@@ -75,17 +76,20 @@ class Fixed:
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
         self._start = 0.0
-        self._used = 0
+        self._used = {0.0: 0}  # by the window's start: the latest, and the one before
 
     def hit(self, now: float) -> Reading:
         """Counts or refuses the request."""
-        start = floor(now / self._limit.seconds) * self._limit.seconds
+        seconds = self._limit.seconds
+        start = max(floor(now / seconds) * seconds, self._start - seconds)
         if start > self._start:
-            self._start, self._used = start, 0
-        admitted = self._used < self._limit.count
-        self._used += admitted
-        end = self._start + self._limit.seconds
-        remaining = self._limit.count - self._used
+            self._used = {start: 0, start - seconds: self._used.get(start - seconds, 0)}
+            self._start = start
+        used = self._used.get(start, 0)
+        admitted = used < self._limit.count
+        self._used[start] = used + admitted
+        end = start + seconds
+        remaining = self._limit.count - used - admitted
         return Reading(admitted, self._limit.count, remaining, end, now if remaining else end)
 
 
@@ -94,17 +98,30 @@ class FirstHit:
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
-        self._end = 0.0
+        self._start = self._end = -inf
         self._used = 0
+        self._before = (-inf, 0)  # the end of the window before, and what was used of it
 
     def hit(self, now: float) -> Reading:
         """Counts or refuses the request."""
         if now >= self._end:
-            self._end, self._used = now + self._limit.seconds, 0
+            self._before = (self._end, self._used)
+            self._start, self._end, self._used = now, now + self._limit.seconds, 0
+        elif now < self._before[0]:
+            return self._in_the_one_before(now)
+        elif now < self._start:  # this one was the first, and is only judged late
+            self._start, self._end = now, now + self._limit.seconds
         admitted = self._used < self._limit.count
         self._used += admitted
         remaining = self._limit.count - self._used
         return Reading(admitted, self._limit.count, remaining, self._end, now if remaining else self._end)
+
+    def _in_the_one_before(self, now: float) -> Reading:
+        end, used = self._before
+        admitted = used < self._limit.count
+        self._before = (end, used + admitted)
+        remaining = self._limit.count - used - admitted
+        return Reading(admitted, self._limit.count, remaining, end, now if remaining else end)
 
 
 class Sliding:
@@ -112,20 +129,26 @@ class Sliding:
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
-        self._log: deque[float] = deque()
+        self._log: list[float] = []
 
     def hit(self, now: float) -> Reading:
         """Counts or refuses the request."""
         log, limit = self._log, self._limit
-        now = max(now, log[-1]) if log else now
-        while log and log[0] <= now - limit.seconds:
-            log.popleft()
-        admitted = len(log) < limit.count
+        if log:
+            del log[: bisect_right(log, max(now, log[-1]) - 2 * limit.seconds)]
+        admitted = self._most_around(now) < limit.count
         if admitted:
-            log.append(now)
-        remaining = limit.count - len(log)
-        reset = log[0] + limit.seconds
+            insort(log, now)
+        first = bisect_right(log, now - limit.seconds)
+        remaining = max(0, limit.count - (bisect_right(log, now) - first))
+        reset = log[first] + limit.seconds
         return Reading(admitted, limit.count, remaining, reset, now if remaining else reset)
+
+    def _most_around(self, now: float) -> int:
+        """The most entries in any interval as long as the window that `now` is in: it may end with a later entry."""
+        log, seconds = self._log, self._limit.seconds
+        ends = [now, *log[bisect_right(log, now) : bisect_left(log, now + seconds)]]
+        return max(bisect_right(log, end) - bisect_right(log, end - seconds) for end in ends)
 
 
 class Bucket:

@@ -17,11 +17,13 @@ from typing import Any
 import aiohttp
 import httpx
 import uvloop
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_reqrep import ClientRequest, ClientResponse
 from aiohttp.connector import Connection
 from httpx_aiohttp import AiohttpTransport
 
 from providers.base import Request, Response
+from worker.downloads import Downloads, is_file
 
 IDLE_CONNECTION = 2.0  # seconds; older ones are likely to be closed by the other side just as we write
 ANSWER_LIMIT = 1_048_576  # bytes of an answer that are read; no provider's is as long
@@ -111,18 +113,35 @@ _guard: contextvars.ContextVar[Guard] = contextvars.ContextVar("guard")
 
 
 class _GuardedRequest(ClientRequest):
-    """aiohttp hands a request its connection here, live, before anything is written."""
+    """aiohttp gives a request its live connection in `send`; one that has a body is written whole in `write_bytes`.
+
+    The guard is asked in the last moment: before Python 3.12, `write_bytes` runs after all else that is ready.
+    """
 
     async def send(self, conn: Connection) -> ClientResponse:
-        await _guard.get().admit()
+        if not self.body:
+            await _guard.get().admit()
         return await super().send(conn)
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        if self.body:
+            try:
+                await _guard.get().admit()
+            except Withheld as withheld:
+                assert conn.protocol is not None
+                conn.protocol.set_exception(withheld)  # who waits for the answer learns that there is none
+                return
+        await super().write_bytes(writer, conn, content_length)
 
 
 class Transport:
     """Sends requests from any thread; answers arrive through the callback given to `send`, on the loop's thread."""
 
-    def __init__(self, verify: str | bool = True) -> None:
+    def __init__(self, verify: str | bool = True, downloads: Downloads | None = None) -> None:
         self._verify = verify
+        self._downloads = downloads
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._transport: httpx.AsyncBaseTransport | None = None
@@ -193,17 +212,16 @@ class Transport:
         # Some compress whatever they were asked for; httpx unpacks that, at a cost that the others need not bear.
         chunks = answer.aiter_bytes() if "content-encoding" in headers else answer.stream
         assert isinstance(chunks, AsyncIterable)
+        body, saved = b"", None
         try:
-            body = b""
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > ANSWER_LIMIT:
-                    body = body[:ANSWER_LIMIT]
-                    break
+            if self._downloads is not None and is_file(request.save, answer.status_code, headers):
+                saved = await self._downloads.keep(request.save, chunks)
+            else:
+                body = await _read(chunks)
         finally:
             with contextlib.suppress(Exception):
                 await answer.aclose()
-        return Response(answer.status_code, headers, body, time.time())
+        return Response(answer.status_code, headers, body, time.time(), saved)
 
     def _open(self) -> AiohttpTransport:
         # Of the environment only OpenSSL's own variables are read, which say where more authorities stand.
@@ -235,6 +253,15 @@ def _url(url: str) -> httpx.URL:
 @functools.lru_cache(maxsize=1024)
 def _headers(items: tuple[tuple[str, str], ...]) -> httpx.Headers:
     return httpx.Headers({"user-agent": USER_AGENT, "accept-encoding": "identity", **dict(items)})
+
+
+async def _read(chunks: AsyncIterable[bytes]) -> bytes:
+    body = b""
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > ANSWER_LIMIT:
+            return body[:ANSWER_LIMIT]
+    return body
 
 
 def _received(headers: httpx.Headers) -> dict[str, str]:

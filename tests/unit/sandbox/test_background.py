@@ -30,7 +30,7 @@ def test_it_serves_within_its_block_and_leaves_nothing_behind() -> None:
 
 
 def test_an_address_in_use_is_an_error_where_it_is_entered() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="address already in use"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="Address already in use"):
         SandboxServer(port=taken.getsockname()[1]).__enter__()
     assert threads() == []
 

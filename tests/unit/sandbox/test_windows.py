@@ -1,5 +1,7 @@
 """Rate windows: given arrivals, each kind admits, refuses and reports as a provider of that kind would."""
 
+from itertools import permutations
+
 import pytest
 
 from sandbox.windows import (
@@ -33,9 +35,14 @@ def test_a_fixed_window_reports_the_instant_at_which_it_ends() -> None:
     assert window.hit(6059.5) == Reading(True, 10, 9, 6060.0, 6059.5)
 
 
-def test_a_request_judged_late_never_reopens_a_past_minute() -> None:
+def test_a_request_judged_late_counts_in_the_minute_in_which_it_arrived() -> None:
     window = open_window("fixed", Limit(1, 60.0))
-    assert admitted(window, [6060.1, 6059.9]) == [True, False]
+    assert admitted(window, [6060.1, 6059.9, 6059.8, 6060.2]) == [True, True, False, False]
+
+
+def test_whatever_is_older_than_the_last_minute_counts_in_that_one() -> None:
+    window = open_window("fixed", Limit(1, 60.0))
+    assert admitted(window, [6060.1, 5900.0, 6059.9]) == [True, True, False]
 
 
 def test_a_first_hit_window_runs_from_the_keys_own_first_request() -> None:
@@ -45,6 +52,29 @@ def test_a_first_hit_window_runs_from_the_keys_own_first_request() -> None:
     assert window.hit(6061.0).admitted is False
     assert window.hit(6118.9) == Reading(False, 10, 0, 6119.0, 6119.0)
     assert window.hit(6119.0) == Reading(True, 10, 9, 6179.0, 6119.0)
+
+
+def test_a_first_hit_window_begins_with_who_came_first_and_not_with_who_was_judged_first() -> None:
+    window = open_window("first-hit", Limit(2, 10.0))
+    assert admitted(window, [100.3, 100.1]) == [True, True]
+    assert window.hit(110.0).free == 110.1
+    assert window.hit(110.1).admitted is True
+
+
+def test_a_request_judged_late_counts_in_the_first_hit_window_before() -> None:
+    window = open_window("first-hit", Limit(2, 10.0))
+    assert admitted(window, [100.0, 110.2, 109.9, 109.8]) == [True, True, True, False]
+
+
+def test_the_order_of_judging_changes_nothing_where_no_interval_holds_too_many() -> None:
+    arrivals = [100.0, 101.0, 109.9, 110.0, 111.0, 119.9, 120.0]
+    for order in permutations(arrivals):
+        assert all(admitted(open_window("sliding", Limit(3, 10.0)), list(order))), order
+
+
+def test_a_request_judged_late_may_be_one_too_many_for_those_after_it() -> None:
+    window = open_window("sliding", Limit(2, 10.0))
+    assert admitted(window, [105.0, 109.0, 104.0, 98.0]) == [True, True, False, True]
 
 
 def test_a_sliding_window_never_lets_more_through_any_interval() -> None:
