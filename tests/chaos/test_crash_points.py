@@ -54,9 +54,9 @@ def recover(built: Installation, service: Service, settled: Callable[[], bool]) 
     """Let the dead one's leases end, and work as the next process does until all has settled."""
     for table in ("message", "grant", "job"):
         built.run(ENDED.format(table=table))
-    built.redis.delete(*built.redis.keys("*:tick"), "nothing")  # the half second in which another tick is too many
 
     def turn() -> bool:
+        built.redis.delete(*built.redis.keys("*:tick"), "nothing")  # the half second in which another tick is too many
         service.sweep()
         service.tick()
         service.broadcasts.work()
