@@ -11,10 +11,12 @@ With an `idempotency_key` a repetition is harmless: the same key for the same ar
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from os import PathLike
 from typing import Any
 
 from paceline.errors import InvalidMessage
 from paceline.politicalcomms import rules as rules
+from paceline.politicalcomms.files import check_path, take
 from paceline.politicalcomms.operations import Data, Rows, aware, today, within
 from paceline.politicalcomms.projects import Projects
 
@@ -101,6 +103,7 @@ class PoliticalComms(Projects):
         `merge_tags` maps standard tags to CSV columns, and `custom_fields` is a list of
         `{"csv_column": …, "merge_tag": …}`; without it every column gets a tag named after its header.
         """
+        self._check_source("source_url", source_url)
         if merge_tags is not None:
             rules.check_merge_tags(merge_tags)
         return self._start(
@@ -130,6 +133,7 @@ class PoliticalComms(Projects):
 
         `confirm=True`, or the most it may cost in cents; ask `analysis_cost` first. What is analysed costs nothing.
         """
+        self._check_cost(max_cost_cents)
         if not confirm and max_cost_cents is None:
             raise InvalidMessage("confirm", "must be true, since this costs money; ask analysis_cost how much")
         return self._start(
@@ -139,6 +143,25 @@ class PoliticalComms(Projects):
             max_cost_cents=max_cost_cents,
             idempotency_key=idempotency_key,
         )
+
+    def download_contact_list(
+        self,
+        list_id: str,
+        path: str | PathLike[str],
+        *,
+        type: str = "original",  # noqa: A002 (the API's own name)
+        max_bytes: int = rules.LONGEST_FILE,
+    ) -> Data:
+        """Downloads a contact list as CSV to a file: `original` as it was imported, or `analyzed` with its lines.
+
+        A file that is there is replaced, once the new one is whole. A worker fetches it, on the key's lane, at most
+        `max_bytes`, and keeps it in its `[worker] downloads`, from where this takes it away: so both run on one host,
+        or share that directory. An analysis that is under way is waited for. The answer has `path`, `bytes` and
+        `sha256`. Raises `PacelineError` where the worker's file is not to be had from here; it says where it is.
+        """
+        within("max_bytes", max_bytes, 1, 10**9)
+        target = check_path(path)
+        return take(self._data("download_contact_list", list_id=list_id, type=type, max_bytes=max_bytes), target)
 
     def delete_contact_list(self, list_id: str) -> Data:
         """Deletes a contact list that no project uses."""
@@ -169,6 +192,7 @@ class PoliticalComms(Projects):
         A name stands for one file: where it is there already it is used again, unless `reuse` is false. Without one,
         the URL stands for the file.
         """
+        self._check_source("source_url", source_url)
         return self._start(
             "import_media",
             source_url=source_url,

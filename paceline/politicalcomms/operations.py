@@ -1,11 +1,15 @@
 """How `PoliticalComms` asks for an operation, and what its arguments look like on the way."""
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
 from paceline.errors import InvalidMessage
 from paceline.politicalcomms import rules as rules
+
+# What an account's options may say, as `Operations` takes it; a worker publishes it with the account.
+CHOICES = ("max_range_days", "max_age_days", "longest_text", "longest_name", "cents_per_number", "loopback")
 
 Data = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -31,9 +35,10 @@ def today() -> date:
 class Operations:
     """Carries operations out by the two callables it is given.
 
-    The other four are what the account's options of that meaning say, where they are not the defaults: the longest
-    report and its greatest age in days (`dates.…`; generation 2 of the API allows 180), and the longest text and name
-    of a project in characters (`limits.…`).
+    The others are what the account says of itself, where it is not the default: the longest report and its greatest age
+    in days (`dates.…`; generation 2 of the API allows 180), the longest text and name of a project in characters
+    (`limits.…`), what a line analysis costs for each number in cents (`analysis.cents_per_number`; 0 where the account
+    does not say, None where nobody knows), and whether files are fetched from http too, as a sandbox does.
     """
 
     def __init__(
@@ -45,17 +50,31 @@ class Operations:
         max_age_days: int = 90,
         longest_text: int = rules.LONGEST_TEXT,
         longest_name: int = rules.LONGEST_NAME,
+        cents_per_number: float | None = None,
+        loopback: bool = False,
     ) -> None:
         self._carry_out = call
         self._begin = start
         self._max_range_days = max_range_days
         self._max_age_days = max_age_days
         self._lengths = {"longest_text": longest_text, "longest_name": longest_name}
+        self._cents_per_number = cents_per_number
+        self._loopback = loopback
 
-    def _period(self, start: date, end: date) -> dict[str, str]:
+    def _period(self, start: date, end: date, most: float = math.inf) -> dict[str, str]:
+        """The dates of a report; `most` days whatever the account's options allow."""
         first, last, now = start.isoformat(), end.isoformat(), today().isoformat()
-        rules.check_period(first, last, max_days=self._max_range_days, max_age=self._max_age_days, today=now)
+        longest, oldest = min(self._max_range_days, most), min(self._max_age_days, most)
+        rules.check_period(first, last, max_days=longest, max_age=oldest, today=now)
         return {"start_date": first, "end_date": last, "today": now}
+
+    def _check_cost(self, most: float | None) -> None:
+        if most is not None:
+            rules.check_cost(most, priced=self._cents_per_number != 0)
+
+    def _check_source(self, name: str, url: str | None) -> None:
+        if url is not None:
+            rules.check_source(name, url, loopback=self._loopback)
 
     def _rows(self, operation: str, **arguments: Any) -> Rows:
         return [dict(row) for row in self._carry_out(operation, **_given(arguments))]
@@ -65,6 +84,11 @@ class Operations:
 
     def _start(self, operation: str, **arguments: Any) -> str:
         return self._begin(operation, **_given(arguments))
+
+
+def choices_of(published: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Operations` takes of what was published with an account."""
+    return {name: published[name] for name in CHOICES if name in published}
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,9 +107,10 @@ class Projects(Operations):
     ) -> Data:
         """Statistics of projects: `items` and `pagination`. `status`: draft, active, completed, paused or all."""
         within("limit", limit, 1, 1000)
+        within("offset", offset, 0, 10**9)
         return self._data(
             "projects_stats",
-            **self._period(start, end),
+            **self._period(start, end, most=rules.OLDEST_PROJECT_STATS),
             organization_id=organization_id,
             brand_id=brand_id,
             campaign_id=campaign_id,
@@ -134,4 +135,7 @@ class Projects(Operations):
         bypass = fields.pop("daily_cap_bypass", False)
         when = schedule(scheduled_at, timezone, bypass)
         rules.check_broadcast(fields, **self._lengths)
+        self._check_cost(fields.get("max_cost_cents"))
+        for name in ("source_url", "media_url"):
+            self._check_source(name, fields.get(name))
         return self._start("broadcast", **fields, **when, idempotency_key=idempotency_key)

@@ -5,6 +5,7 @@ Every function raises `InvalidMessage`, which names the field and the rule. Fact
 Political Comms; lengths that it leaves open are our choice and settings of the account.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -23,6 +24,9 @@ ZONES = (
     "America/Anchorage",
     "Pacific/Honolulu",
 )
+FILES = ("original", "analyzed")  # a contact list may be downloaded as
+LONGEST_FILE = 50_000_000  # bytes of it, unless more are asked for: as large a list as can be imported (our choice)
+OLDEST_PROJECT_STATS = 90  # days, in both generations, whatever other reports allow
 STANDARD_TAGS = ("first_name", "last_name", "address", "address_line_2", "city", "state", "zip")
 LONGEST_TEXT = 1600
 LONGEST_NAME = 255
@@ -46,7 +50,12 @@ EDITABLE = (
     "opt_out_footer_enabled",
 )
 PROJECT_FIELDS = (*IMMUTABLE, *EDITABLE)
+IMPORT_FIELDS = ("source_url", "list_name", "phone_column", "organization_id", "brand_id", "merge_tags")
 LINK_FIELDS = tuple(name for name in EDITABLE if name.startswith("link_tracking_") and name != "link_tracking_enabled")
+
+ONE_PLACEHOLDER = "may hold one placeholder, that of link_tracking_param_field"
+_LINKS = {"link_tracking_enabled", *LINK_FIELDS}
+_TEXT = ("message_text", "opt_out_footer_enabled")
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OFFSET = re.compile(r".+T.+(Z|[+-][0-9]{2}:?[0-9]{2})")
@@ -54,7 +63,9 @@ _PHONE = re.compile(r"\+1[2-9][0-9]{9}")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
-def check_period(start: str, end: str, *, max_days: int, max_age: int | None = None, today: str | None = None) -> None:
+def check_period(
+    start: str, end: str, *, max_days: float, max_age: float | None = None, today: str | None = None
+) -> None:
     """Dates as YYYY-MM-DD, in order, `max_days` at most, and the first not older than `max_age` days before `today`."""
     first, last = _date("start_date", start), _date("end_date", end)
     if last < first:
@@ -85,6 +96,17 @@ def check_source(name: str, url: str, *, loopback: bool = False) -> None:
     broken = public_url(url)
     if broken is not None:
         raise InvalidMessage(name, broken)
+
+
+def check_cost(most: object, *, priced: bool) -> None:
+    """A number of cents; `priced`: the account says what an analysis costs for each number, or it cannot be judged."""
+    if isinstance(most, bool) or not isinstance(most, int | float) or not 0 <= most < math.inf:
+        raise InvalidMessage("max_cost_cents", "must be a number of cents, 0 or more")
+    if not priced:
+        raise InvalidMessage(
+            "max_cost_cents",
+            "needs the account's option analysis.cents_per_number, your price: set it there, or leave this out",
+        )
 
 
 def check_merge_tags(tags: object) -> None:
@@ -142,9 +164,39 @@ def check_edit(
     for name in IMMUTABLE:
         if name in changes:
             raise InvalidMessage(name, "cannot be changed; copy the project or create another")
-    _check_fields(changes, EDITABLE, longest_text, longest_name)
-    if changes.get("link_tracking_enabled"):
+    # Whether a footer follows the text, the project says where the change does not: see `needs_project`.
+    _check_fields({"opt_out_footer_enabled": False} | dict(changes), EDITABLE, longest_text, longest_name)
+    if changes.get("link_tracking_enabled") is False or changes.keys() >= _LINKS:
         _check_links(changes)
+    elif changes.get("link_tracking_destination_url") is not None:
+        _check_url(changes["link_tracking_destination_url"])
+
+
+def needs_project(changes: Mapping[str, Any], *, longest_text: int = LONGEST_TEXT) -> bool:
+    """Whether a change can be judged only together with what the project holds already.
+
+    Links are judged by all their fields, and a text by its footer, so that one may break a rule because of another.
+    """
+    links, text, footer = changes.keys() & _LINKS, changes.get("message_text"), changes.get("opt_out_footer_enabled")
+    if links and links != _LINKS and changes.get("link_tracking_enabled") is not False:
+        return True
+    if text is None:
+        return footer is True
+    return footer is None and len(text) + len(FOOTER) > longest_text
+
+
+def check_edited(
+    project: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    *,
+    longest_text: int = LONGEST_TEXT,
+    longest_name: int = LONGEST_NAME,
+) -> None:
+    """The project as it would be: what it holds, and what is changed of that."""
+    whole = {name: project[name] for name in EDITABLE if project.get(name) is not None} | dict(changes)
+    _check_fields({name: whole[name] for name in _TEXT if name in whole}, EDITABLE, longest_text, longest_name)
+    if changes.keys() & _LINKS and (whole.get("link_tracking_enabled") or changes.keys() & set(LINK_FIELDS)):
+        _check_links(whole)
 
 
 def check_broadcast(
@@ -159,6 +211,8 @@ def check_broadcast(
         raise InvalidMessage("media_ids", "must be left out with media_url")
     if not isinstance(given.get("analyze"), bool | None):
         raise InvalidMessage("analyze", "must be true or false")
+    if given.get("max_cost_cents") is not None and not given.get("analyze"):
+        raise InvalidMessage("max_cost_cents", "needs analyze = true: nothing else is limited by it")
     if given.get("analyze") and not given.get("source_url"):
         raise InvalidMessage("analyze", "needs source_url; analyse lists that are there already with analyze")
     if given.get("merge_tags") is not None:
@@ -204,23 +258,28 @@ def _check_links(given: Mapping[str, Any]) -> None:
 
 
 def _check_destination(given: Mapping[str, Any], url: object) -> None:
+    fields, whole = _check_url(url)
+    fallback = given.get("link_tracking_fallback_url")
+    if whole and not fallback:
+        raise InvalidMessage("link_tracking_fallback_url", "is required where the whole URL is a placeholder")
+    if not whole and fallback is not None:
+        raise InvalidMessage("link_tracking_fallback_url", "must be left out unless the whole URL is a placeholder")
+    if fields and not whole and fields[0] != given.get("link_tracking_param_field"):
+        raise InvalidMessage("link_tracking_destination_url", ONE_PLACEHOLDER)
+
+
+def _check_url(url: object) -> tuple[list[str], bool]:
+    """What a link's URL must be, whatever the other fields are: its placeholders, and whether it is nothing else."""
     if not isinstance(url, str):
         raise InvalidMessage("link_tracking_destination_url", "must be a string")
     if re.match(r"https?://[^\s/]", url) is None:
         raise InvalidMessage("link_tracking_destination_url", "must be a URL such as https://example.org/vote")
-    fields, field = _PLACEHOLDER.findall(url), given.get("link_tracking_param_field")
-    fallback = given.get("link_tracking_fallback_url")
-    if whole := re.fullmatch(r"https://\{([^{}]*)\}", url):
-        if whole[1] == "phone":
-            raise InvalidMessage("link_tracking_destination_url", "must not be {phone} as a whole")
-        if not fallback:
-            raise InvalidMessage("link_tracking_fallback_url", "is required where the whole URL is a placeholder")
-    elif fallback is not None:
-        raise InvalidMessage("link_tracking_fallback_url", "must be left out unless the whole URL is a placeholder")
-    if len(fields) > 1 or (fields and not whole and fields[0] != field):
-        raise InvalidMessage(
-            "link_tracking_destination_url", "may hold one placeholder, that of link_tracking_param_field"
-        )
+    fields, whole = _PLACEHOLDER.findall(url), re.fullmatch(r"https://\{([^{}]*)\}", url)
+    if whole and whole[1] == "phone":
+        raise InvalidMessage("link_tracking_destination_url", "must not be {phone} as a whole")
+    if len(fields) > 1:
+        raise InvalidMessage("link_tracking_destination_url", ONE_PLACEHOLDER)
+    return fields, bool(whole)
 
 
 def _check_custom(fields: object) -> None:

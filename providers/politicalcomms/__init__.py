@@ -28,14 +28,16 @@ from providers.base import (
 )
 from providers.politicalcomms.broadcast import BROADCAST
 from providers.politicalcomms.calls import LANE
-from providers.politicalcomms.changes import CHANGES
+from providers.politicalcomms.changes import CHANGES, lengths
 from providers.politicalcomms.changes import OPTIONS as PROJECT_OPTIONS
+from providers.politicalcomms.downloads import DOWNLOADS
 from providers.politicalcomms.events import FRESHNESS, parse_event, verify
-from providers.politicalcomms.lists import LISTS
+from providers.politicalcomms.lists import LISTS, price_of
 from providers.politicalcomms.lists import OPTIONS as LIST_OPTIONS
 from providers.politicalcomms.media import MEDIA
 from providers.politicalcomms.questions import OPTIONS as DATE_OPTIONS
 from providers.politicalcomms.questions import QUESTIONS
+from providers.politicalcomms.steps import fetches_from_here
 from providers.politicalcomms.watch import WATCH
 from providers.politicalcomms.wire import (
     ID_PATTERN,
@@ -47,6 +49,7 @@ from providers.politicalcomms.wire import (
     payload,
     remaining,
     reported_limit,
+    request_id,
     segment,
     succeeded,
     troubled,
@@ -84,7 +87,7 @@ REPLAYS_FOR = 600.0
 
 OPTIONS: Mapping[str, Option] = {**PROJECT_OPTIONS, **DATE_OPTIONS, **LIST_OPTIONS, "webhook.freshness": FRESHNESS}
 
-OPERATIONS: Mapping[str, Operation] = {**QUESTIONS, **CHANGES, **LISTS, **MEDIA, **WATCH, **BROADCAST}
+OPERATIONS: Mapping[str, Operation] = {**QUESTIONS, **CHANGES, **LISTS, **DOWNLOADS, **MEDIA, **WATCH, **BROADCAST}
 
 # "Conversations": exactly one property, SMS only.
 KINDS: Mapping[str, Mapping[str, Rule]] = {
@@ -100,9 +103,16 @@ KINDS: Mapping[str, Mapping[str, Rule]] = {
 }
 
 
-def capabilities(_account: Account) -> Capabilities:
+def capabilities(account: Account) -> Capabilities:
     """What Political Comms carries to one person: replies in conversations, as text."""
-    return Capabilities(kinds=KINDS)
+    return Capabilities(kinds=KINDS, choices=choices(account))
+
+
+def choices(account: Account) -> dict[str, float | bool]:
+    """What this account says of itself that `paceline.politicalcomms` checks arguments by, as that calls it."""
+    days = {"max_range_days": "dates.max_range_days", "max_age_days": "dates.max_age_days"}
+    said = {name: account.options.get(option, OPTIONS[option].default) for name, option in days.items()}
+    return {**said, **lengths(account), "cents_per_number": price_of(account), "loopback": fetches_from_here(account)}
 
 
 def build_request(account: Account, submission: Submission) -> Request:
@@ -159,6 +169,7 @@ PROVIDER = Provider(
     operations=OPERATIONS,
     remaining=remaining,
     reported_limit=reported_limit,
+    request_id=request_id,
     webhook_credential="webhook_secret",
     verify=verify,
     parse_event=parse_event,

@@ -59,7 +59,7 @@ STAGES = (
 )
 
 
-def _first(job: Job) -> str:
+def _first(_account: Account, job: Job) -> str:
     return _stage(job.arguments, 0)[0]
 
 
@@ -151,8 +151,12 @@ def _file(job: Job) -> dict[str, Any]:
     return named | picked(job.arguments, "organization_id", "brand_id")
 
 
+def _ask_media(account: Account, job: Job) -> Request:
+    return media_listed(account, picked(job.arguments, "organization_id"))
+
+
 def _media_looked_up(_account: Account, job: Job, response: Response) -> Answer:
-    found = media_found(_file(job), response)
+    found = media_found(_file(job), response, unscoped=True)  # a project may use its organization's
     if found is None:
         return troubled(response, question=True)
     if not found:
@@ -248,7 +252,7 @@ _STEPS = {
     "list": Step(_ask_list, _list_polled),
     "analyze": Step(_analyze, _analyzed),
     "analysis": Step(_ask_list, _analysis_polled),
-    "find": Step(lambda account, job: media_listed(account, _file(job)), _media_looked_up),
+    "find": Step(_ask_media, _media_looked_up),
     "media_import": Step(lambda account, job: media_request(account, job, _file(job)), _media_begun),
     "media": Step(lambda account, job: media_file(account, job.memory["media_id"]), _media_polled),
     "create": Step(_create, _created),

@@ -179,10 +179,3 @@ def check_flag(arguments: Mapping[str, Any], name: str) -> None:
     """Raise `InvalidMessage` unless the argument is true, false or left out."""
     if not isinstance(arguments.get(name), bool | None):
         raise InvalidMessage(name, "must be true or false")
-
-
-def check_count(arguments: Mapping[str, Any], name: str, least: int, most: int) -> None:
-    """Raise `InvalidMessage` unless the argument is a whole number within bounds, or left out."""
-    value = arguments.get(name)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most):
-        raise InvalidMessage(name, f"must be a whole number from {least} to {most}")

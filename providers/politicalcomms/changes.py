@@ -6,9 +6,10 @@ from typing import Any
 from paceline.capabilities import Rule
 from paceline.errors import InvalidMessage
 from paceline.politicalcomms import rules as rules
-from providers.base import Account, Operation, Option
-from providers.politicalcomms.calls import change, check_flag, one, picked
-from providers.politicalcomms.wire import OPTIONAL_ID
+from providers.base import Account, Job, Next, Operation, Option, Refused, Response
+from providers.politicalcomms.calls import Change, change, check_flag, one, picked
+from providers.politicalcomms.steps import Answer, Machine, Step, operation
+from providers.politicalcomms.wire import ID, OPTIONAL_ID, ask, fields_of, segment, succeeded, troubled
 
 OPTIONS = {
     "limits.text": Option(rules.LONGEST_TEXT, "most characters of a project's message_text", least=1),
@@ -53,9 +54,29 @@ def check_organization(account: Account, arguments: Mapping[str, Any]) -> None:
         raise InvalidMessage("organization_id", "is required: give it, or set organization_id on the account")
 
 
-def _edit(account: Account, arguments: Mapping[str, Any]) -> None:
-    changes = {name: value for name, value in arguments.items() if name != "project_id" and value is not None}
-    rules.check_edit(changes, **lengths(account))
+def _changes(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if name != "project_id" and value is not None}
+
+
+def _check_edit(account: Account, arguments: Mapping[str, Any]) -> None:
+    rules.check_edit(_changes(arguments), **lengths(account))
+
+
+def _first_of_edit(account: Account, job: Job) -> str:
+    wanting = rules.needs_project(_changes(job.arguments), longest_text=_option(account, "limits.text"))
+    return "project" if wanting else "edit"
+
+
+def _edit_judged(account: Account, job: Job, response: Response) -> Answer:
+    """Whether the project, as it would be, keeps the rules: the API would refuse it, and only after a change."""
+    found = fields_of(response) if succeeded(response) else {}
+    if not found:
+        return troubled(response, question=True)
+    try:
+        rules.check_edited(found, _changes(job.arguments), **lengths(account))
+    except InvalidMessage as broken:
+        return Refused(f"{broken}", "INVALID_EDIT")
+    return Next("edit", job.memory)
 
 
 def lengths(account: Account) -> dict[str, int]:
@@ -90,14 +111,25 @@ def _gone(found: Any) -> Any:
     return found if isinstance(found, dict) else None
 
 
+_EDIT = Change("PATCH", "/projects/{project_id}", lambda _, given: picked(given, *rules.EDITABLE), one("project_id"))
+
 CHANGES: Mapping[str, Operation] = {
     "delete_contact_list": change("delete a contact list", "DELETE", "/contact-lists/{list_id}", _gone),
     "delete_media": change("delete a media file", "DELETE", "/media/{media_id}", _gone),
     "create_project": change("create a draft", "POST", "/projects", one("project_id"), project_fields,
                               PROJECT | {name: Rule(required=True) for name in _REQUIRED}, check_project),
-    "edit_project": change("change a draft", "PATCH", "/projects/{project_id}", one("project_id"),
-                            lambda _, given: picked(given, *rules.EDITABLE),
-                            {name: PROJECT[name] for name in rules.EDITABLE}, _edit),
+    "edit_project": operation(
+        "change a draft",
+        Machine(
+            _first_of_edit,
+            {
+                "project": Step(lambda account, job: ask(account, f"/projects/{segment(job.arguments['project_id'])}"),
+                                 _edit_judged),
+                "edit": Step(_EDIT.build, _EDIT.read),
+            },
+        ),
+        {"project_id": ID} | {name: PROJECT[name] for name in rules.EDITABLE}, _check_edit,
+    ),
     "test_project": change("send a project to test contacts", "POST", "/projects/{project_id}/test",
                             one("project_id"), lambda _, given: picked(given, "test_contacts"),
                             {"test_contacts": Rule(required=True, max_items=50)}, _test),

@@ -51,8 +51,7 @@ def list_request(account: Account, list_id: str) -> Request:
 
 def import_request(account: Account, job: Job) -> Request:
     """The import of a CSV file."""
-    names = ("source_url", "list_name", "phone_column", "organization_id", "brand_id", "merge_tags")
-    fields = picked(for_own(account, job.arguments), *names)
+    fields = picked(for_own(account, job.arguments), *rules.IMPORT_FIELDS)
     return write(account, "POST", "/contact-lists/import", step_key(job), fields)
 
 
@@ -79,9 +78,14 @@ def to_analyse(found: Fields) -> int:
     return max(0, count_of(found, "import", "clean_contacts") - count_of(found, "analysis", "analyzed_numbers"))
 
 
+def price_of(account: Account) -> float:
+    """Cents that the analysis of a number costs; 0 where the account does not say."""
+    return float(account.options.get("analysis.cents_per_number", OPTIONS["analysis.cents_per_number"].default))
+
+
 def estimate(account: Account, numbers: int) -> float | None:
     """Cents that analysing so many numbers costs; None where the account's price is not known."""
-    price = float(account.options.get("analysis.cents_per_number", 0.0))
+    price = price_of(account)
     return round(numbers * price, 4) if price else None
 
 
@@ -203,7 +207,7 @@ def analysis_result(found: Fields, memory: Mapping[str, Any]) -> Fields:
     }
 
 
-def _first_of_analysis(job: Job) -> str:
+def _first_of_analysis(_account: Account, job: Job) -> str:
     return "cost" if job.arguments.get("max_cost_cents") is not None else "analyze"
 
 
@@ -217,10 +221,7 @@ def _check_analysis(account: Account, arguments: Mapping[str, Any]) -> None:
 
 def check_price(account: Account, most: object) -> None:
     """Raise `InvalidMessage` unless `max_cost_cents` is a number that can be judged."""
-    if isinstance(most, bool) or not isinstance(most, int | float) or most < 0:
-        raise InvalidMessage("max_cost_cents", "must be a number of cents, 0 or more")
-    if estimate(account, 1) is None:
-        raise InvalidMessage("max_cost_cents", "needs the account's option analysis.cents_per_number: set your price")
+    rules.check_cost(most, priced=price_of(account) != 0)
 
 
 def _check_import(account: Account, arguments: Mapping[str, Any]) -> None:
@@ -233,7 +234,7 @@ LISTS: Mapping[str, Operation] = {
     "import_contacts": operation(
         "import contacts from a CSV file, until they are ready",
         Machine(
-            lambda _: "import",
+            lambda _account, _job: "import",
             {"import": Step(import_request, _import_begun), "list": Step(_ask_for_list, _import_polled)},
         ),
         {"source_url": URL, "list_name": WORDS, "phone_column": WORDS, "merge_tags": Rule()} | SCOPE,
@@ -241,7 +242,7 @@ LISTS: Mapping[str, Operation] = {
     ),
     "analysis_cost": operation(
         "how many numbers an analysis would look up, and what that would cost",
-        Machine(lambda _: "list", {"list": Step(_ask_for_list, _cost)}),
+        Machine(lambda _account, _job: "list", {"list": Step(_ask_for_list, _cost)}),
         {"list_id": ID},
         no_check,
     ),

@@ -49,20 +49,19 @@ def media_file(account: Account, media_id: str) -> Request:
     return ask(account, f"/media/{segment(media_id)}")
 
 
-def media_found(arguments: Mapping[str, Any], response: Response) -> Fields | None:
+def media_found(arguments: Mapping[str, Any], response: Response, *, unscoped: bool = False) -> Fields | None:
     """The file of that name that can be used again, or will be ready; the empty one if there is none.
 
-    None: the answer cannot be read.
+    Of the brand that was asked for, and no other; `unscoped`: one that is of no brand will do too. None: the answer
+    cannot be read.
     """
     found = payload(response) if succeeded(response) else None
     if not isinstance(found, list):
         return None
     items = [uniform(item, "media_id") for item in found if isinstance(item, dict)]
-    # One that is scoped to a brand is not this one, unless it was asked for.
+    brands = {arguments.get("brand_id")} | ({None} if unscoped else set())
     named = [
-        item
-        for item in items
-        if item.get("name") == media_name(arguments) and (item.get("brand_id") or None) == arguments.get("brand_id")
+        item for item in items if item.get("name") == media_name(arguments) and (item.get("brand_id") or None) in brands
     ]
     order = {"ready": 0, "optimizing": 1, "importing": 1}
     usable = [item for item in named if str(item.get("status")) in order and item.get("media_id")]
@@ -111,7 +110,7 @@ def _media_polled(_account: Account, job: Job, response: Response) -> Answer:
     return poll_again(job, "the media file")
 
 
-def _first_of_media(job: Job) -> str:
+def _first_of_media(_account: Account, job: Job) -> str:
     return "import" if job.arguments.get("reuse") is False else "find"
 
 

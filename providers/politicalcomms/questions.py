@@ -6,7 +6,7 @@ from typing import Any
 from paceline.capabilities import Rule
 from paceline.politicalcomms import rules as rules
 from providers.base import Account, Operation, Option
-from providers.politicalcomms.calls import check_count, check_flag, each, one, question, whole
+from providers.politicalcomms.calls import check_flag, each, one, question, whole
 from providers.politicalcomms.reports import daily, initiators, page, project_stats, stats_page, usage
 
 # "Rate limits" and "Best practices" ask that hierarchy data be cached for 5 to 10 minutes.
@@ -20,6 +20,7 @@ OPTIONS = {
 SNAKE = {name: name for name in ("organization_id", "brand_id", "campaign_id")}
 CAMEL = {"organization_id": "organizationId", "brand_id": "brandId", "campaign_id": "campaignId"}
 PERIOD = {"start_date": "startDate", "end_date": "endDate"}
+_LIMIT = Rule(min_number=1, max_number=200, whole=True)
 _DAY = Rule(required=True, pattern=r"[0-9]{4}-[0-9]{2}-[0-9]{2}", hint="a date as YYYY-MM-DD")
 # `today` is the caller's date, by which the age of a report is judged: a provider reads no clock.
 _DAYS = {"start_date": _DAY, "end_date": _DAY, "today": Rule(pattern=_DAY.pattern, hint=_DAY.hint)}
@@ -39,18 +40,11 @@ def _range(account: Account, arguments: Mapping[str, Any], most: int | None = No
 def _since(_account: Account, arguments: Mapping[str, Any]) -> None:
     if arguments.get("updated_since") is not None:
         rules.check_since(arguments["updated_since"], arguments.get("today"))
-    check_count(arguments, "limit", 1, 200)
     check_flag(arguments, "include_test")
 
 
-def _paged(_account: Account, arguments: Mapping[str, Any]) -> None:
-    check_count(arguments, "limit", 1, 200)
-
-
 def _stats(account: Account, arguments: Mapping[str, Any]) -> None:
-    _range(account, arguments, most=90)  # in generation 2 too
-    check_count(arguments, "limit", 1, 1000)
-    check_count(arguments, "offset", 0, 10**9)
+    _range(account, arguments, most=rules.OLDEST_PROJECT_STATS)
 
 
 def _option(account: Account, name: str) -> Any:
@@ -105,19 +99,20 @@ QUESTIONS: Mapping[str, Operation] = {
         "statistics of projects, in pages", "/projects/stats", stats_page,
         PERIOD | CAMEL | {"status": "status", "limit": "limit", "offset": "offset"},
         _DAYS | {"status": Rule(one_of=("draft", "active", "completed", "paused", "all")),
-                 "limit": Rule(max_number=1000), "offset": Rule(max_number=10**9)}, _stats,
+                 "limit": Rule(min_number=1, max_number=1000, whole=True),
+                 "offset": Rule(min_number=0, max_number=10**9, whole=True)}, _stats,
     ),
     "conversations": question(
         "conversations with an answer in them, newest first, in pages", "/conversations", page("conversation_id"),
         {name: name for name in ("project_id", "updated_since", "include_test", "limit", "cursor")},
-        {"updated_since": Rule(min_length=1), "include_test": Rule(), "limit": Rule(max_number=200),
+        {"updated_since": Rule(min_length=1), "include_test": Rule(), "limit": _LIMIT,
          "cursor": Rule(min_length=1), "today": _DAYS["today"]}, _since,
     ),
     "conversation": question("one conversation", "/conversations/{conversation_id}", one("conversation_id")),
     "conversation_messages": question(
         "a conversation's messages, newest first, in pages", "/conversations/{conversation_id}/messages",
         page("message_id"), {"limit": "limit", "cursor": "cursor"},
-        {"limit": Rule(max_number=200), "cursor": Rule(min_length=1)}, _paged,
+        {"limit": _LIMIT, "cursor": Rule(min_length=1)},
     ),
     "message_stats": question("messages by status and day", "/messages/stats", daily, PERIOD | CAMEL, _DAYS, _range),
     "usage": question("what was charged", "/ledger/usage", usage, PERIOD | CAMEL, _DAYS, _range),

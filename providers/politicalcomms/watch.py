@@ -115,7 +115,7 @@ WATCH_STEPS = {"stats": Step(_ask_stats, _stats_read), "project": Step(_ask_proj
 WATCH: Mapping[str, Operation] = {
     "watch": operation(
         "watch a project until it is completed; a pause is reported, with its reason, and does not end the watch",
-        Machine(lambda _: "project", WATCH_STEPS),
+        Machine(lambda _account, _job: "project", WATCH_STEPS),
         {"project_id": ID},
         no_check,
     ),

@@ -32,6 +32,7 @@ from providers.base import (
     Unknown,
     retry_after,
 )
+from providers.politicalcomms.words import names, remedy
 
 # Ids are opaque; the alphabet and the length are our choice. They begin with a letter or digit, so that none of them
 # climbs out of a path.
@@ -135,6 +136,12 @@ def code_of(response: Response) -> str:
     return text(json_object(response.body).get("code"), _CODE)
 
 
+def request_id(response: Response) -> str:
+    """What the provider calls the request: the header's name for it, else the `correlationId` of an error's body."""
+    named = response.headers.get("x-request-id", "")
+    return named or text(json_object(response.body).get("correlationId"), MESSAGE_ID)
+
+
 def declined(response: Response, *, operation: bool = False) -> Outcome | None:
     """What an error means, by the reference's error table; None for the 5xx that leave it open.
 
@@ -142,7 +149,7 @@ def declined(response: Response, *, operation: bool = False) -> Outcome | None:
     somebody else's organization, and all operations share one lane. `SENDING_PAUSED` is the operator's too.
     """
     code = code_of(response)
-    reason = code or f"http_{response.status}"
+    reason = (code or f"http_{response.status}") + names(response)
     match response.status:
         case 401:
             return Misconfigured(f"{reason}: check api_key", code, Scope.KEY)
@@ -164,13 +171,19 @@ def declined(response: Response, *, operation: bool = False) -> Outcome | None:
     return None
 
 
+def advised(outcome: Outcome | None, status: int) -> Outcome | None:
+    """The outcome of an operation, with what to do about it beside its code."""
+    words = remedy(outcome.code, status) if isinstance(outcome, Refused) else ""
+    return Refused(f"{outcome.reason}: {words}", outcome.code) if isinstance(outcome, Refused) and words else outcome
+
+
 def troubled(response: Response, *, question: bool) -> Outcome:
     """What an operation's answer means that is not what was asked for.
 
     A question that was not answered is asked again. A change that was not answered is unknown.
     """
     code = code_of(response)
-    outcome = None if 200 <= response.status < 300 else declined(response, operation=True)
+    outcome = None if 200 <= response.status < 300 else advised(declined(response, operation=True), response.status)
     if outcome is not None:
         return outcome
     reason = "unreadable_answer" if 200 <= response.status < 300 else code or f"http_{response.status}"

@@ -56,7 +56,7 @@ class Campaigning(Resources):
         world.wanted(body.organization_id, asked.rule.organization)
         fields = fields_of(body, self.settings)
         self._check_lists(fields, asked)
-        made = Project(fields, asked.call.at)
+        made = Project(fields, asked.call.at, asked.key)
         self._projects[made.id] = made
         if self.settings.generation == 1:
             return ok({"id": made.id, **fields, "status": "draft"}, 201)
@@ -147,7 +147,7 @@ class Campaigning(Resources):
         read(NoBody, asked.call, optional=True)
         one = self._project(asked)
         fields = {**one.fields, "name": f"{one.fields['name']}_v2", "contact_list_ids": None}
-        made = Project(fields, asked.call.at)
+        made = Project(fields, asked.call.at, asked.key)
         self._projects[made.id] = made
         return ok(self._shown(made), 201)
 

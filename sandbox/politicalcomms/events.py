@@ -20,10 +20,12 @@ class Inbound(Model):
     data: dict[str, Any] = Field(default_factory=dict)
 
 
-def event_of(name: str, at: float, data: dict[str, Any], recipient: str = "", message_id: str = "") -> Event:
-    """An event as the receiver reads it."""
+def event_of(
+    name: str, at: float, data: dict[str, Any], recipient: str = "", message_id: str = "", caller: str = ""
+) -> Event:
+    """An event as the receiver reads it, about what the key `caller` made."""
     body = {"event_id": f"evt_{token(26)}", "event_type": name, "timestamp": int(at), "data": data}
-    return Event(name, json_body(body), recipient=recipient, message_id=message_id)
+    return Event(name, json_body(body), recipient=recipient, message_id=message_id, caller=caller)
 
 
 def signature(body: bytes, secret: str) -> str:

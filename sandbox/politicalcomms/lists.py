@@ -22,14 +22,16 @@ LINES = ("mobile", "landline", "voip", "invalid")
 class ContactList:
     """One contact list. Times are Unix seconds."""
 
-    def __init__(self, body: ImportBody, organization: str, at: float) -> None:
+    def __init__(self, body: ImportBody, organization: str, at: float, key: str) -> None:
         self.id = "lst_" + token(16)
         self.body = body
         self.organization = organization
+        self.key = key  # who imported it
         self.created_at = at
         self.status = "processing"
         self.completed_at: float | None = None
         self.contacts = Contacts()
+        self.source = ""  # the file as it was imported
         self.analysis = "not_started"
         self.analyzed = 0
         self.queued = 0
@@ -145,11 +147,11 @@ class Lists:
             raise not_found()
         return found
 
-    def begin(self, body: ImportBody, organization: str, at: float) -> ContactList:
+    def begin(self, body: ImportBody, organization: str, at: float, key: str) -> ContactList:
         """Takes an import on."""
         if body.brand_id is not None and BRANDS.get(body.brand_id) != organization:
             raise Refused(400, "BRAND_ORG_MISMATCH")
-        made = ContactList(body, organization, at)
+        made = ContactList(body, organization, at, key)
         self._lists[made.id] = made
         self._imports.add(at + self.settings.imports.seconds, made)
         return made
@@ -210,7 +212,7 @@ class Lists:
             one.contacts = read_contacts(
                 text, one.body.phone_column, tags, self.opted_out, rules.max_rows, any_column=invented
             )
-            one.status = "ready"
+            one.source, one.status = text, "ready"
         except Unusable:
             one.status = "failed"
 

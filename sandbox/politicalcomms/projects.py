@@ -20,9 +20,10 @@ LINKS = ("destination_url", "domain_id", "param_field", "fallback_url")
 class Project:
     """One project. Times are Unix seconds."""
 
-    def __init__(self, fields: dict[str, Any], at: float) -> None:
+    def __init__(self, fields: dict[str, Any], at: float, key: str) -> None:
         self.id = "proj_" + token(12)
         self.fields = fields
+        self.key = key  # who made it
         self.created_at = self.updated_at = at
         self.status = "draft"
         self.scheduled_at: str | None = None
@@ -76,7 +77,7 @@ class Project:
             "media_urls": [f"https://media.politicalcomms.example/{id_}.jpg" for id_ in fields.get("media_ids") or ()],
             "link_tracking_enabled": bool(fields.get("link_tracking_enabled")),
             **{f"link_tracking_{name}": fields.get(f"link_tracking_{name}") for name in LINKS},
-            "opt_out_footer_enabled": fields.get("opt_out_footer_enabled", True),
+            "opt_out_footer_enabled": fields.get("opt_out_footer_enabled") is not False,
             "total_recipients": recipients,
             "estimated_cost_cents": cost,
             "scheduled_at": self.scheduled_at,

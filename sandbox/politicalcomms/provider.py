@@ -221,5 +221,10 @@ class PoliticalComms(Provider):
         analysis = {"status": one.analysis, "analyzed_numbers": one.analyzed, "breakdown": one.breakdown()}
         data = {"id": one.id, "list_id": one.id, "name": one.body.list_name}
         self.webhooks.send(
-            event_of("contact_list.analyzed", self.clock.now(), {**data, "analysis": analysis, "analyzed_url": url})
+            event_of(
+                "contact_list.analyzed",
+                self.clock.now(),
+                {**data, "analysis": analysis, "analyzed_url": url},
+                caller=one.key,
+            )
         )

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from typing import Any
 
 from sandbox.call import Answer, json_body
 from sandbox.politicalcomms import world
@@ -74,7 +73,7 @@ class Resources:
     def import_list(self, asked: Asked) -> Answer:
         body = read(ImportBody, asked.call)
         organization = world.wanted(body.organization_id, asked.rule.organization)[0]
-        made = self._lists.begin(body, organization, asked.call.at)
+        made = self._lists.begin(body, organization, asked.call.at, asked.key)
         return ok(made.short(self.settings.generation), 202)
 
     def contact_list(self, asked: Asked) -> Answer:
@@ -92,7 +91,9 @@ class Resources:
             raise invalid("type", "must be original or analyzed.")
         if kind == "analyzed" and one.analysis != "complete":
             raise Refused(409, "ANALYSIS_NOT_COMPLETE")
-        return Answer(200, _csv(one, lines=kind == "analyzed"), content_type="text/csv")
+        if one.status != "ready":
+            raise Refused(409, "CONFLICT", "The list is not ready.")
+        return Answer(200, _analyzed(one) if kind == "analyzed" else one.source.encode(), content_type="text/csv")
 
     def delete_list(self, asked: Asked) -> Answer:
         one = self._lists.get(asked.id, asked.reach)
@@ -131,11 +132,11 @@ class Resources:
             raise Refused(503, "CARRIER_ESTIMATE_TIMEOUT")
 
 
-def _csv(one: ContactList, *, lines: bool) -> bytes:
+def _analyzed(one: ContactList) -> bytes:
+    """Every contact with the line that its number is."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow([one.body.phone_column, *one.contacts.tags, *(["line_type"] if lines else [])])
+    writer.writerow([one.body.phone_column, *one.contacts.tags, "line_type"])
     for phone, tags in one.contacts.rows:
-        row: list[Any] = [phone, *(tags[tag] for tag in one.contacts.tags)]
-        writer.writerow([*row, line_of(phone)] if lines else row)
+        writer.writerow([phone, *(tags[tag] for tag in one.contacts.tags), line_of(phone)])
     return out.getvalue().encode()

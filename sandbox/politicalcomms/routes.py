@@ -64,6 +64,11 @@ class Asked:
     query: dict[str, str]
     id: str = ""
 
+    @property
+    def key(self) -> str:
+        """The key that it was asked with."""
+        return self.call.headers["X-API-Key"]
+
 
 Endpoint = Callable[[Asked], Answer]
 

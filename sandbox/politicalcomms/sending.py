@@ -184,7 +184,7 @@ class Sending:
             if project is not None and not thread.test:
                 project.counts["opt_outs"] += 1
         data = self._data(message) | {"from": thread.contact, "to": thread.ours, "text": text}
-        self._tell(event_of("message.replied", at, data, thread.contact, message.id))
+        self._event("message.replied", at, data, message)
         return data
 
     def _progress(self, message: Message, step: Step) -> None:
@@ -198,7 +198,7 @@ class Sending:
         data = self._data(message) | {"status": step.status}
         if step.status == "failed":
             data["error_code"] = message.code
-        self._tell(event_of(f"message.{step.status}", step.when, data, message.recipient, message.id))
+        self._event(f"message.{step.status}", step.when, data, message)
         if step.status == "delivered":
             self._charge(message, project, step.when)
             self._react(message, step.when)
@@ -251,7 +251,11 @@ class Sending:
             "url": url,
             "clicked_at": instant(at),
         }
-        self._tell(event_of("link.clicked", at, data, message.recipient, message.id))
+        self._event("link.clicked", at, data, message)
+
+    def _event(self, name: str, at: float, data: dict[str, Any], message: Message) -> None:
+        project = self.projects.get(message.thread.project)
+        self._tell(event_of(name, at, data, message.recipient, message.id, project.key if project else ""))
 
     def _data(self, message: Message) -> dict[str, Any]:
         thread = message.thread

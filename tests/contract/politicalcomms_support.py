@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from paceline.capabilities import Call, Capabilities, check_call
 from providers.base import Account, Done, Job, Next, Outcome, Request, Response
 from providers.registry import get
 from sandbox import SandboxServer
@@ -67,7 +68,9 @@ class Driver:
     def run(self, operation: str, job: str = "job-1", *, most: int = 300, **arguments: Any) -> Done | Outcome:
         """What the operation ends with. Waiting is done by the sandbox's clock."""
         stored = json.dumps({"step": "", "memory": {}})
-        get("politicalcomms").operations[operation].check(self.account(), arguments)
+        row = get("politicalcomms").operations[operation]
+        check_call(Capabilities({}, calls={operation: Call(row.arguments)}), "pc-main", operation, arguments)
+        row.check(self.account(), arguments)
         for _ in range(most):
             found = self.step(operation, job, stored, arguments)
             if not isinstance(found, Next):

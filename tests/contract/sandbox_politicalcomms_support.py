@@ -45,12 +45,12 @@ def code(answer: Answered) -> tuple[int, str | None]:
     return answer.status, answer.json.get("code")
 
 
-def ready_list(sandbox: SandboxServer) -> str:
-    made = str(good(call(sandbox, "POST", "/contact-lists/import", IMPORT), 202)["list_id"])
+def ready_list(sandbox: SandboxServer, key: str = KEY) -> str:
+    made = str(good(call(sandbox, "POST", "/contact-lists/import", IMPORT, key=key), 202)["list_id"])
     sandbox.advance(2)
     return made
 
 
-def project(sandbox: SandboxServer, **more: Any) -> str:
-    body = {**PROJECT, "contact_list_ids": [ready_list(sandbox)], **more}
-    return str(good(call(sandbox, "POST", "/projects", body), 201)["project_id"])
+def project(sandbox: SandboxServer, key: str = KEY, **more: Any) -> str:
+    body = {**PROJECT, "contact_list_ids": [ready_list(sandbox, key)], **more}
+    return str(good(call(sandbox, "POST", "/projects", body, key=key), 201)["project_id"])

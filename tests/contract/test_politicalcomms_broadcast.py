@@ -98,6 +98,19 @@ def test_with_every_answer_lost_once_nothing_is_made_twice(sandbox: SandboxServe
     assert all(keys.count(pair) == 2 for pair in keys)
 
 
+def test_a_file_of_the_organization_is_used_again(sandbox: SandboxServer) -> None:
+    driver = Driver(sandbox)
+    hero = driver.ask("import_media", source_url=PICTURE, name="hero")
+    driver.ask("import_media", source_url=PICTURE, name="other", brand_id=PROJECT["brand_id"])
+
+    named = {**BROADCAST, "protocol": "mms", "media_url": PICTURE}
+    first = succeed(driver.run("broadcast", "job-1", **named, media_name="hero"))
+    succeed(driver.run("broadcast", "job-2", **named, media_name="other"))
+
+    assert first["media_id"] == hero["id"]
+    assert made(driver)["media"] == 2
+
+
 def test_two_jobs_bear_different_keys(sandbox: SandboxServer) -> None:
     first, second = Driver(sandbox), Driver(sandbox)
 

@@ -147,7 +147,7 @@ def test_a_list_in_use_is_kept(driver: Driver) -> None:
 
     found = driver.run("delete_contact_list", list_id=project["contact_list_ids"][0])
 
-    assert found == Refused("CONTACT_LIST_IN_USE", "CONTACT_LIST_IN_USE")
+    assert found == Refused(f"CONTACT_LIST_IN_USE ({project['id']}): a project uses it", "CONTACT_LIST_IN_USE")
 
 
 def test_media_are_used_again_by_name_or_by_url(driver: Driver) -> None:
@@ -216,8 +216,42 @@ def test_a_completed_project_cannot_be_changed(driver: Driver) -> None:
     driver.ask("schedule_project", project_id=project_id, **SCHEDULE)
     driver.ask("watch", project_id=project_id)
 
-    assert driver.run("edit_project", project_id=project_id, name="Late") == Refused("CONFLICT", "CONFLICT")
-    assert driver.run("watch", project_id="proj_unknown") == Refused("NOT_FOUND", "NOT_FOUND")
+    late = driver.run("edit_project", project_id=project_id, name="Late")
+    assert late == Refused("CONFLICT: not as it stands now: see its status", "CONFLICT")
+    missing = driver.run("watch", project_id="proj_unknown")
+    assert missing == Refused("NOT_FOUND: there is nothing of this id that api_key reaches", "NOT_FOUND")
+
+
+def test_links_are_judged_with_what_the_project_holds(driver: Driver) -> None:
+    project_id = draft(driver)
+    own = Driver(driver.sandbox)
+
+    found = own.run("edit_project", project_id=project_id, link_tracking_destination_url="https://a.org/{ward}")
+    needs = "link_tracking_destination_url: needs link_tracking_enabled = true"
+    assert found == Refused(needs, "INVALID_EDIT")
+    tracked: dict[str, Any] = {"link_tracking_enabled": True, "link_tracking_domain_id": "01JV0DOM0000000000000000G1"}
+    succeed(own.run("edit_project", project_id=project_id, link_tracking_destination_url="https://a.org/1", **tracked))
+    found = own.run("edit_project", project_id=project_id, link_tracking_destination_url="https://a.org/{ward}")
+    assert isinstance(found, Refused)
+    assert found.reason.startswith("link_tracking_destination_url: may hold one placeholder")
+    changes: dict[str, Any] = {
+        "link_tracking_destination_url": "https://a.org/{ward}",
+        "link_tracking_param_field": "ward",
+    }
+    assert (
+        succeed(own.run("edit_project", "j2", project_id=project_id, **changes))["link_tracking_param_field"] == "ward"
+    )
+
+    # What would be refused is looked at, and not asked for.
+    assert [request.method for request in own.made] == ["GET", "GET", "PATCH", "GET", "GET", "PATCH"]
+
+
+def test_a_name_is_changed_by_one_request(driver: Driver) -> None:
+    own = Driver(driver.sandbox)
+
+    succeed(own.run("edit_project", project_id=draft(driver), name="Renamed"))
+
+    assert [request.method for request in own.made] == ["PATCH"]
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_a_list_is_read_as_the_reference_says(sandbox: SandboxServer) -> None:
     assert found["available_merge_tags"] == ["first_name", "shoe_size"]
     original = call(sandbox, "GET", f"/contact-lists/{begun['list_id']}/download?type=original")
     assert original.headers["Content-Type"] == "text/csv"
-    assert original.body.splitlines()[1] == b"+15555550101,Ana,38"
+    assert original.body.decode() == CSV
 
 
 def test_with_merge_tags_exactly_those_columns_have_tags(sandbox: SandboxServer) -> None:
@@ -278,6 +278,20 @@ def test_every_recipient_is_simulated_and_told_of(sandbox: SandboxServer, hooks:
     again = good(call(sandbox, "POST", f"/projects/{project(sandbox)}/schedule", SCHEDULE))
     sandbox.advance(60)
     assert good(call(sandbox, "GET", f"/projects/{again['project_id']}/stats"))["metrics"]["sent"] <= 1
+
+
+def test_another_keys_events_go_to_its_own_endpoint(sandbox: SandboxServer, hooks: Receiver) -> None:
+    """Given a second key with an endpoint of its own, when each key's project sends, then each hears of its own."""
+    other = KEY[:-1] + "1"
+    with receiver() as second:
+        own = {"url": second.url, "secret": "another"}
+        sandbox.settings("politicalcomms", {"webhook": {"endpoints": {other: own}}})
+        for key, where in ((KEY, hooks), (other, second)):
+            made = project(sandbox, key=key)
+            good(call(sandbox, "POST", f"/projects/{made}/schedule", SCHEDULE, key=key))
+            sandbox.advance(60)
+            came = where.wait_until(lambda found: any(hook.json["event_type"] == "message.sent" for hook in found))
+            assert {hook.json["data"]["project_id"] for hook in came} == {made}
 
 
 def test_an_analysis_is_told_of(sandbox: SandboxServer, hooks: Receiver) -> None:

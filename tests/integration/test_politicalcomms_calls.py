@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from paceline import Client, InvalidMessage
+from paceline import CallTimeout, Client, InvalidMessage
 from paceline.cli import run
 from providers.politicalcomms import PROVIDER
 from sandbox.background import SandboxServer
@@ -43,7 +45,11 @@ def test_the_hierarchy_is_asked_once_in_five_minutes(built: Installation, sandbo
 
     assert client.politicalcomms(PC).organizations() == first
     assert first
-    assert len(sandbox.ledger("politicalcomms")) == 1
+    assert client.politicalcomms(PC, timeout=20).brands() == client.politicalcomms(PC).brands()
+    assert [entry.path for entry in sandbox.ledger("politicalcomms")] == ["/v1/organizations", "/v1/brands"]
+    # Another question is another answer.
+    child = client.politicalcomms(PC, timeout=20).brands(organization_id=first[1]["id"])
+    assert [brand["organization_id"] for brand in child] == [first[1]["id"]]
 
 
 def test_each_provider_has_its_own_face(built: Installation) -> None:
@@ -51,6 +57,42 @@ def test_each_provider_has_its_own_face(built: Installation) -> None:
         built.client.aurogy(PC)
     with pytest.raises(InvalidMessage, match=f"account of politicalcomms; {ACCOUNT} is one of aurogy"):
         built.client.politicalcomms(ACCOUNT)
+
+
+OPTIONS = """[accounts.pc-main.options]
+"dates.max_range_days" = 180
+"dates.max_age_days" = 200
+"limits.text" = 2000
+"limits.name" = 10
+"""
+PROJECT: dict[str, Any] = {"protocol": "sms", "phone_number_ids": ["n"], "brand_id": "b", "campaign_id": "c"}
+
+
+def test_the_accounts_options_hold_at_the_door(build: Build, sandbox: SandboxServer) -> None:
+    """Given an account with options of its own, when a producer asks, then they hold before anything is stored."""
+    url = json.dumps(sandbox.base_url("politicalcomms"))
+    more = f'[accounts.{PC}]\nprovider = "politicalcomms"\nbase_url = {url}\n'
+    more += 'api_key = "pc_live_sandbox0000"\n'
+    built = build(accounts=more + OPTIONS)
+    pc = built.client.politicalcomms(PC, timeout=0)
+    today = datetime.now(UTC).date()
+
+    for refused, sentence in (
+        (lambda: pc.usage(today - timedelta(days=180), today), "end_date: must be within 180 days"),
+        (lambda: pc.usage(today - timedelta(days=201), today - timedelta(days=200)), "more than 200 days ago"),
+        (lambda: pc.create_project(name="N", message_text="x" * 1992, **PROJECT), "at most 2000 characters"),
+        (lambda: pc.create_project(name="x" * 11, message_text="x", **PROJECT), "name: must have at most 10"),
+        (lambda: pc.start_analyze("l", max_cost_cents=5), "needs the account's option analysis.cents_per_number"),
+        (lambda: pc.start_import_media("http://files.example.com/a.jpg"), "source_url: must be an https:// URL"),
+    ):
+        with pytest.raises(InvalidMessage, match=sentence):
+            refused()
+    assert built.client.jobs() == []
+
+    with pytest.raises(CallTimeout):
+        pc.usage(today - timedelta(days=179), today)
+    pc.start_import_media("http://127.0.0.1:1/a.jpg")  # the sandbox fetches from here
+    assert len(built.client.jobs()) == 2
 
 
 def test_its_methods_are_commands(built: Installation, capsys: pytest.CaptureFixture[str]) -> None:

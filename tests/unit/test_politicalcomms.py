@@ -153,15 +153,15 @@ def test_a_method_is_an_operation(method: Method, operation: str, arguments: dic
 
 
 def test_every_operation_has_its_method() -> None:
-    assert {name for _, name, _ in METHODS} == set(OPERATIONS)
+    assert {name for _, name, _ in METHODS} | {"download_contact_list"} == set(OPERATIONS)
 
 
 @pytest.mark.parametrize(
     "method",
     [
-        lambda pc: pc.start_import_contacts("u", list_name="A", phone_column="p", idempotency_key="k"),
+        lambda pc: pc.start_import_contacts("https://x.org/u", list_name="A", phone_column="p", idempotency_key="k"),
         lambda pc: pc.start_analyze("l", confirm=True, idempotency_key="k"),
-        lambda pc: pc.start_import_media("u", idempotency_key="k"),
+        lambda pc: pc.start_import_media("https://x.org/u", idempotency_key="k"),
         lambda pc: pc.start_watch("p", idempotency_key="k"),
         lambda pc: pc.start_broadcast(scheduled_at=AT, timezone=ZONE, idempotency_key="k", **BROADCAST),
         lambda pc: pc.create_project(idempotency_key="k", **PROJECT),
@@ -188,7 +188,10 @@ def test_resuming_is_now_unless_a_time_is_given() -> None:
 
 NAIVE = datetime(2026, 3, 21, 9)  # noqa: DTZ001  # the mistake
 REFUSED: list[tuple[Method, str]] = [
-    (lambda pc: pc.start_import_contacts("u", list_name="A", phone_column="p", merge_tags={"x": "y"}), "merge_tags.x"),
+    (
+        lambda pc: pc.start_import_contacts("https://x.org/u", list_name="A", phone_column="p", merge_tags={"x": "y"}),
+        "merge_tags.x",
+    ),
     (lambda pc: pc.start_analyze("l"), "confirm"),
     (lambda pc: pc.create_project(**{**PROJECT, "protocol": "rcs"}), "protocol"),
     (lambda pc: pc.create_project(**{**PROJECT, "body": "Hi"}), "body"),
@@ -202,6 +205,7 @@ REFUSED: list[tuple[Method, str]] = [
     (lambda pc: pc.pause_project("p", reason=""), "reason"),
     (lambda pc: pc.pause_project("p", reason="x" * 101), "reason"),
     (lambda pc: pc.projects_stats(WEEK, TODAY, limit=1001), "limit"),
+    (lambda pc: pc.projects_stats(WEEK, TODAY, offset=-1), "offset"),
     (lambda pc: pc.conversations(limit=0), "limit"),
     (lambda pc: pc.conversations(updated_since=NAIVE), "updated_since"),
     (lambda pc: pc.conversations(updated_since=datetime.now(UTC) - timedelta(days=92)), "updated_since"),
@@ -227,6 +231,54 @@ def test_a_mistake_is_refused_before_anything_is_asked(method: Method, field: st
     assert asked.called == []
 
 
+BREACHES: list[Method] = [
+    lambda pc: pc.start_import_contacts("http://x.org/a.csv", list_name="A", phone_column="p"),
+    lambda pc: pc.start_import_media("http://x.org/a.jpg"),
+    lambda pc: pc.start_broadcast(scheduled_at=AT, timezone=ZONE, **{**BROADCAST, "source_url": "http://x.org/a.csv"}),
+    lambda pc: pc.start_broadcast(scheduled_at=AT, timezone=ZONE, media_url="http://x.org/a.jpg", **BROADCAST),
+]
+
+
+@pytest.mark.parametrize("method", BREACHES)
+def test_a_file_that_cannot_be_fetched_is_refused_at_once(method: Method) -> None:
+    asked = Asked()
+
+    with pytest.raises(InvalidMessage, match="_url: must be an https:// URL"):
+        method(asked.client)
+
+    assert asked.called == []
+
+
+LIMITED: list[Method] = [
+    lambda pc: pc.start_analyze("l", max_cost_cents=10),
+    lambda pc: pc.start_broadcast(scheduled_at=AT, timezone=ZONE, analyze=True, max_cost_cents=10, **BROADCAST),
+]
+
+
+@pytest.mark.parametrize("method", LIMITED)
+def test_a_cost_is_limited_only_where_the_price_is_known(method: Method) -> None:
+    asked = Asked()
+
+    with pytest.raises(InvalidMessage, match=r"max_cost_cents: needs the account's option analysis\.cents_per_number"):
+        method(PoliticalComms(asked._call, asked._start, cents_per_number=0.0))
+    assert asked.called == []
+
+    method(PoliticalComms(asked._call, asked._start, cents_per_number=0.5))
+    method(asked.client)  # nobody said what it costs: a worker does
+    assert len(asked.called) == 2
+
+
+@pytest.mark.parametrize("most", [-1, float("nan"), float("inf"), True, "10"])
+def test_a_cost_is_a_number_of_cents(most: Any) -> None:
+    with pytest.raises(InvalidMessage, match="max_cost_cents: must be a number of cents, 0 or more"):
+        Asked().client.start_analyze("l", max_cost_cents=most)
+
+
+def test_a_cost_without_an_analysis_limits_nothing() -> None:
+    with pytest.raises(InvalidMessage, match="max_cost_cents: needs analyze = true"):
+        Asked().client.start_broadcast(scheduled_at=AT, timezone=ZONE, max_cost_cents=10, **BROADCAST)
+
+
 def test_a_longer_text_is_taken_where_the_account_says_so() -> None:
     asked = Asked()
     client = PoliticalComms(asked._call, asked._start, longest_text=2000)
@@ -245,6 +297,9 @@ def test_generation_2_takes_longer_and_older_reports() -> None:
     client.usage(TODAY - timedelta(days=179), TODAY)
 
     assert asked.called[0][2]["start_date"] == (TODAY - timedelta(days=179)).isoformat()
+    with pytest.raises(InvalidMessage, match="end_date: must be within 90 days"):
+        client.projects_stats(TODAY - timedelta(days=90), TODAY)
+    client.projects_stats(TODAY - timedelta(days=89), TODAY)
     assert isinstance(TODAY, date)
 
 

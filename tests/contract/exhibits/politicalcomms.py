@@ -56,6 +56,8 @@ FILE = {"media_id": "med_1", "polls": 3}
 STEPS: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]] = {
     "import_contacts": [("import", {}), ("list", LIST)],
     "analyze": [("cost", LIST), ("analyze", LIST), ("analysis", LIST)],
+    "download_contact_list": [("file", {}), ("list", LIST)],
+    "edit_project": [("project", {}), ("edit", {})],
     "import_media": [("find", {}), ("import", {}), ("media", FILE)],
     "watch": [("project", PROJECT), ("stats", PROJECT)],
     "broadcast": [
