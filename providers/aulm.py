@@ -116,6 +116,9 @@ STATUSES = {
     "failed": Status.FAILED,
 }
 
+# Of a test key's messages, whose ids begin with `sim_` ("Authentication"): nothing of them reaches WhatsApp.
+SIMULATED = "simulated"
+
 _KEY = "check api_key and its standing in aulm's dashboard"
 _SESSION = "check the session that session_id names in aulm's dashboard"
 
@@ -206,7 +209,7 @@ def parse_response(_account: Account, response: Response) -> Outcome:
         # A portal or proxy on the way may say 200 to anything: only the API's own JSON is an acceptance.
         return Unknown("unreadable_answer")
     status = STATUSES.get(text(data.get("status"), _WORD), Status.SENT)
-    note = "simulated" if data.get("simulated") is True else ""
+    note = SIMULATED if data.get("simulated") is True else ""
     return Accepted(text(data.get("message_id"), _ID) or None, status, note=note)
 
 
@@ -284,7 +287,8 @@ def _report(envelope: Mapping[str, Any], key: str) -> Sequence[Event]:
     message, status = text(envelope.get("message_id"), _ID), STATUSES.get(text(envelope.get("status"), _WORD))
     if not message or status is None:
         return []
-    reason = "not_delivered" if status is Status.FAILED else ""
+    notes = {SIMULATED: message.startswith("sim_"), "not_delivered": status is Status.FAILED}
+    reason = ", ".join(note for note, holds in notes.items() if holds)
     to = text(envelope.get("to"), _NUMBER)
     return [Event(key, STATUS_EVENT, instant(envelope.get("occurred_at")), message, status, reason, to)]
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import aiohttp
 from pydantic import Field
 
+from sandbox.call import fingerprint
 from sandbox.clock import Clock
 from sandbox.fault_board import FaultBoard
 from sandbox.faults import WebhookDelay, WebhookDrop, WebhookDuplicate, WebhookReorder, WebhookSignature
@@ -20,26 +21,47 @@ SHOWN = 10_000  # attempts kept for inspection; the counts are of all
 _EVENT_FAULTS = (WebhookDrop, WebhookDelay, WebhookDuplicate, WebhookReorder)
 
 
-class WebhookSettings(Model):
-    """Where events go, and what happens when they are not acknowledged. Durations in seconds."""
+class Endpoint(Model):
+    """Where events go, and what they are signed with."""
 
     url: str | None = Field(default=None, pattern=r"^https?://")  # None: no events
     secret: str = "sandbox_webhook_secret"  # noqa: S105 (a default to read in documentation, guarding nothing)
+
+
+class WebhookSettings(Endpoint):
+    """The endpoint, and what happens when events are not acknowledged. Durations in seconds.
+
+    `endpoints` are those of callers with one of their own, by the credential that identifies them.
+    """
+
+    endpoints: dict[str, Endpoint] = Field(default_factory=dict)
     timeout: Annotated[float, Field(gt=0)] = 5.0
     retry_delays: tuple[Annotated[float, Field(ge=0)], ...] = (10.0, 60.0, 300.0)  # each after the failure before it
     ack_statuses: tuple[int, ...] = ()  # empty: any 2xx
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
 
+    def endpoint(self, caller: str) -> Endpoint:
+        """Where this caller's events go; named by that credential, or by its fingerprint as the ledger does."""
+        mark = caller.partition(":")[2]
+        own = (each for name, each in self.endpoints.items() if caller == name or mark == fingerprint(name))
+        return next(own, self)
+
+    def urls(self) -> set[str | None]:
+        """Every address that events may go to."""
+        return {self.url, *(endpoint.url for endpoint in self.endpoints.values())}
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event, ready to send. `url` is its own where the provider's API takes one for each message."""
+    """One event, ready to send, about a message of `caller`. `url` is its own where the provider's API takes one for
+    each message."""
 
     name: str
     body: bytes
     recipient: str = ""
     message_id: str = ""
     url: str | None = None
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +155,7 @@ class WebhookSender:
 
     def send(self, event: Event) -> None:
         """Has the event delivered, unless there is nowhere to deliver it."""
-        if (event.url or self.settings.url) is None:
+        if (event.url or self.settings.endpoint(event.caller).url) is None:
             return
         self.counts["events"] += 1
         match self._faults.webhook(_EVENT_FAULTS, event.name, event.recipient):
@@ -186,11 +208,12 @@ class WebhookSender:
 
     async def _attempt(self, session: aiohttp.ClientSession, sending: _Sending) -> None:
         event, settings = sending.event, self.settings
-        url = event.url or settings.url
+        endpoint = settings.endpoint(event.caller)
+        url = event.url or endpoint.url
         if url is None:
             return  # switched off meanwhile
         forged = self._faults.webhook((WebhookSignature,), event.name, event.recipient) is not None
-        secret = settings.secret + "_forged" if forged else settings.secret
+        secret = endpoint.secret + "_forged" if forged else endpoint.secret
         headers = self._sign(event, secret, sending.attempt)
         reply = await _post(session, url, event.body, headers, aiohttp.ClientTimeout(total=settings.timeout))
         verdict = self.judge(sending.attempt, reply)

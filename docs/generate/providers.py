@@ -92,8 +92,9 @@ FACTS: Mapping[str, Callable[[Provider, Capabilities], str]] = {
 
 
 def _section(provider: Provider, can: Capabilities) -> str:
-    own = HERE / f"{provider.name}.md"
-    more = f"[More about it]({own.name})." if own.exists() else ""
+    # Two services of one company may share a page, as they do a sandbox.
+    pages = (HERE / f"{name}.md" for name in (provider.name, provider.name.partition("-")[0]))
+    more = next((f"[More about it]({page.name})." for page in pages if page.exists()), "")
     kinds = [
         joined(f"### {provider.name}: `{kind}`", table(("field", "rule"), _rules(rules)))
         for kind, rules in can.kinds.items()
@@ -133,6 +134,18 @@ def _rules(rules: Mapping[str, Rule]) -> list[tuple[str, str]]:
     return [(code(name), _rule(rule)) for name, rule in rules.items()]
 
 
+def _shape(rule: Rule) -> list[str]:
+    """What a rule says of mappings, and of what the field goes with."""
+    said = {
+        f"names {rule.names_hint}": bool(rule.names_hint),
+        f"a mapping with {codes(rule.members or ())}": bool(rule.members),
+        f"a JSON object of at most {rule.max_json} characters": rule.max_json is not None,
+        f"only with {code(rule.needs)} where there is one": bool(rule.needs),
+        f"not beside {codes(rule.unless)}": bool(rule.unless),
+    }
+    return [words for words, holds in said.items() if holds]
+
+
 def _rule(rule: Rule) -> str:
     """A rule in words."""
     said = ["required" if rule.required else "optional"]
@@ -154,4 +167,5 @@ def _rule(rule: Rule) -> str:
         said.append(rule.hint)
     elif rule.form:
         said.append((FORMS[rule.form](" ") or rule.form).removeprefix("must be "))
+    said += _shape(rule)
     return ", ".join(said)

@@ -27,7 +27,9 @@ QUERY = {
     "days": Rule(min_number=1, max_number=LONGEST_RANGE, whole=True),
     "startDate": DAY,
     "endDate": DAY,
+    "labelId": Rule(pattern=r"[0-9]{1,18}", hint="the number of a label"),  # it goes before labelName
     "labelName": Rule(min_length=1, max_length=255),
+    "apiUserList": Rule(min_length=1, hint="API users joined by semicolons"),
     "status": Rule(one_of=("1", "4", "5", "18")),
     "subStatus": Rule(pattern=r"[0-9]{3}(;[0-9]{3})*", hint="sub-statuses joined by semicolons, such as 404;406"),
     "start": Rule(min_number=0, max_number=999_999_999, whole=True),

@@ -5,6 +5,7 @@ is recognised for an hour, so that an answer that was lost is asked for by sendi
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from paceline.capabilities import Capabilities, Rule
 from paceline.status import Status
@@ -64,6 +65,21 @@ LIMITS = {"send": ("20/second",), "status": ("3000/minute",)}
 
 ADDRESS = Rule(form="email")
 ONE_LINE = Rule(pattern=r"[^\r\n]*", hint="one line")
+# What a mail has a field for, what mail servers write, what would change recipients behind our back, and our own id's
+# place: the reference forbids no header by name (our choice). What is left must be a name by RFC 5322, section 2.2.
+TAKEN = (
+    "from|sender|to|cc|bcc|reply-to|subject|date|message-id|mime-version|content-.*|received|return-path|"
+    "dkim-signature|x-smtpapi|sc-custom-dispatch-id"
+)
+HEADERS = Rule(
+    pattern=r"[^\r\n]*",
+    hint="one line",
+    names=rf"(?i:(?!({TAKEN})$)[!-9;-~]+)",
+    names_hint="headers such as X-Order or SC-Custom-order, and neither the message's own fields nor the mail servers'",
+)
+# `%name%`: without a name there is nothing to replace. So many of them keep `xsmtpapi` within its 1 MB, because a
+# message has at most 1,000,000 bytes and each name is written with four more.
+VARIABLES = Rule(max_items=10_000, names=r"(?s:%*[^%].*)", names_hint="not empty, such as name or %name%")
 
 # "Basic send" and "Template send". Addresses are joined by semicolons, so that none may hold one.
 KINDS: Mapping[str, Mapping[str, Rule]] = {
@@ -77,29 +93,41 @@ KINDS: Mapping[str, Mapping[str, Rule]] = {
         "reply_to": Rule(max_items=3, form="email"),
         "cc": Rule(max_items=100, form="email"),
         "bcc": Rule(max_items=100, form="email"),
-        "headers": ONE_LINE,
+        "headers": HEADERS,
         "attachments": Rule(max_bytes=10_485_760),
     },
     "template": {
         "to": Rule(required=True, form="email"),
         "template": Rule(required=True, min_length=1),
-        "variables": Rule(),
+        "variables": VARIABLES,
     },
 }
 
-# Extras of a send, by the reference's names. `from`, `fromName`, `subject` and `replyTo` are for templates, whose kind
-# has no such fields; a mail's own fields come first.
+# "X-SMTPAPI": each is a switch, and works where a tracking domain is configured.
+SWITCH = Rule(
+    members={"settings": Rule(required=True, members={"enable": Rule(required=True, one_of=("0", "1"))})},
+)
+
+# Extras of a send, by the reference's names. Those that a mail has fields for are for templates, which have none.
 SEND_OPTIONS: Mapping[str, Rule] = {
-    "from": ADDRESS,
-    "fromName": ONE_LINE,
-    "subject": ONE_LINE,
-    "replyTo": Rule(max_items=3, form="email"),
+    "from": Rule(form="email", unless=("sender",)),
+    "fromName": Rule(pattern=r"[^\r\n]*", hint="one line", unless=("sender_name",)),
+    "subject": Rule(pattern=r"[^\r\n]*", hint="one line", unless=("subject",)),
+    "replyTo": Rule(max_items=3, form="email", unless=("reply_to",)),
+    "headers": replace(HEADERS, unless=("headers",)),
     "labelName": Rule(min_length=1, max_length=255),
     "sendTags": Rule(
         max_items=5, min_length=1, max_length=50, pattern="[^;]*", hint="a list of tags without semicolons"
     ),
-    "contentSummary": Rule(max_bytes=200),
+    # Of HTML alone; a template is HTML.
+    "contentSummary": Rule(max_bytes=200, needs="html"),
     "useNotification": Rule(one_of=("true", "false")),
+    # Members of `xsmtpapi`; `sub` is what a template's `variables` are, and the reference ignores it beside `pubsub`.
+    "pubsub": replace(VARIABLES, pattern=r"(?s:.*)", hint="text", unless=("variables",)),
+    "filters": Rule(members=dict.fromkeys(("subscription_tracking", "open_tracking", "click_tracking"), SWITCH)),
+    # An id, or a list with one for each recipient, of whom there is one.
+    "settings.unsubscribe.page_id": Rule(max_items=1, min_number=1, max_number=999_999_999, whole=True),
+    "send_domain": Rule(pattern=r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}", hint="a domain"),
 }
 
 # "Delivery status query": the numbers of `status`.

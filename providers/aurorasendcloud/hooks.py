@@ -17,10 +17,8 @@ from providers.answers import digest, sha256, signed, text
 from providers.base import STATUS_EVENT, Account, Event, Inbound
 
 WINDOW = "webhook.replay_window"  # the option: seconds between a webhook's timestamp and its arrival
-# "Signature" (our choice): both cover the retries, whose timestamps may be the first attempt's. And an event's token
-# is remembered for a day.
+# "Signature" (our choice): both cover the retries, whose timestamps may be the first attempt's.
 EMAIL_WINDOW, SMS_WINDOW = 2 * 3600.0, 26 * 3600.0  # seconds
-TOKENS_KEPT = 24 * 3600.0  # seconds
 
 MESSAGE_ID = re.compile(r"[!-~\u00a1-\uffff]{1,900}")
 RECIPIENT = re.compile(r"[!-~\u00a1-\uffff]{1,320}")
@@ -37,14 +35,14 @@ class Cause:
     suppressed: bool = False
 
 
-# "Sub-status" of e-mails. 406 is a bad address, not a wish to be left alone.
+# "Sub-status" of e-mails. 406 is a hard bounce: writing there again only harms the sender's name.
 SUB_STATUSES: Mapping[str, Cause] = {
     "401": Cause("401 suppressed: on the platform's block list", suppressed=True),
     "402": Cause("402 suppressed: unsubscribed", suppressed=True),
     "403": Cause("403 server unreachable"),
     "404": Cause("404 address malformed"),
     "405": Cause("405 IP or domain rejected"),
-    "406": Cause("406 address does not exist"),
+    "406": Cause("406 address does not exist", suppressed=True),
     "407": Cause("407 judged spam"),
     "408": Cause("408 sender or recipient rejected"),
     "409": Cause("409 other"),

@@ -6,11 +6,12 @@ Facts come from AuroraSendCloud's API reference; what it leaves open is marked "
 import base64
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from paceline.errors import InvalidMessage
-from paceline.messages import Email, Template
+from paceline.messages import Email, Message, Template
 from providers.aurorasendcloud import QUOTA_RECHECK, option, post, post_files
 from providers.aurorasendcloud import hooks as hooks
 from providers.base import Account, Option, Request, Submission
@@ -56,10 +57,17 @@ def build_request(account: Account, submission: Submission) -> Request:
                 raise InvalidMessage("html", "or text is required")
             path, content = "paths.send", _mail(message)
         case Template():
-            path, content = "paths.sendtemplate", _template(message)
+            path, content = "paths.sendtemplate", [("templateInvokeName", message.template)]
         case _:
             raise TypeError(f"AuroraSendCloud's e-mail carries no {message.kind} message; check it first")
-    fields = [*_credentials(account), *_sender(account, submission), *content, *_extras(submission)]
+    smtp = _xsmtpapi(message, submission.options)
+    fields = [
+        *_credentials(account),
+        *_sender(account, submission),
+        *content,
+        ("xsmtpapi", _json(smtp) if smtp else ""),
+        *_extras(submission),
+    ]
     files = _files(message) if isinstance(message, Email) else []
     where = str(option(account, path, OPTIONS[path]))
     return post_files(account, where, fields, files) if files else post(account, where, fields)
@@ -116,23 +124,36 @@ def _mail(message: Email) -> Fields:
     ]
 
 
-def _template(message: Template) -> Fields:
-    # "Template send": recipients come from xsmtpapi.to alone, and each variable has one value for each of them.
-    smtp: dict[str, Any] = {"to": [message.to]}
-    if message.variables:
-        smtp["sub"] = {f"%{name.strip('%')}%": [value] for name, value in message.variables.items()}
-    return [("templateInvokeName", message.template), ("xsmtpapi", _json(smtp))]
+def _xsmtpapi(message: Message, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The extension of a send. A template's recipients come from its `to` alone ("Template send"); a mail's do not, so
+    that its own `to`, `cc` and `bcc` hold ("Basic send")."""
+    smtp: dict[str, Any] = {}
+    if isinstance(message, Template):
+        smtp["to"] = [message.to]
+        if message.variables:
+            smtp["sub"] = {name: [value] for name, value in _named(message.variables).items()}
+    if options.get("pubsub"):
+        smtp["pubsub"] = _named(options["pubsub"])
+    for name in ("filters", "send_domain"):
+        if options.get(name):
+            smtp[name] = options[name]
+    if options.get("settings.unsubscribe.page_id"):
+        smtp["settings"] = {"unsubscribe": {"page_id": options["settings.unsubscribe.page_id"]}}
+    return smtp
+
+
+def _named(values: Mapping[str, str]) -> dict[str, str]:
+    # Variables are written `%name%`; without their percent signs they are the same.
+    return {f"%{name.strip('%')}%": value for name, value in values.items()}
 
 
 def _extras(submission: Submission) -> Fields:
     message, options = submission.message, submission.options
-    is_mail, has_html = isinstance(message, Email), isinstance(message, Email) and bool(message.html)
     reply_to = (message.reply_to if isinstance(message, Email) else ()) or _listed(options.get("replyTo"))
     return [
-        ("subject", "" if is_mail else str(options.get("subject") or "")),
+        ("subject", "" if isinstance(message, Email) else str(options.get("subject") or "")),
         ("replyTo", ";".join(reply_to)),
-        # "contentSummary: only with html".
-        ("contentSummary", str(options.get("contentSummary") or "") if has_html else ""),
+        ("contentSummary", str(options.get("contentSummary") or "")),
         ("labelName", str(options.get("labelName") or "")),
         ("sendTags", ";".join(_listed(options.get("sendTags")))),
         ("useNotification", _switch(options.get("useNotification"))),
@@ -147,15 +168,14 @@ def _headers(submission: Submission) -> dict[str, str]:
     Our id stays out of a mail with copies: what its other recipients do is not what became of the message.
     """
     message = submission.message
-    own = dict(message.headers) if isinstance(message, Email) else {}
+    own = dict((message.headers if isinstance(message, Email) else {}) or submission.options.get("headers") or {})
     copied = isinstance(message, Email) and bool(message.cc or message.bcc)
     taken = {name.lower() for name in own} | {hooks.DISPATCH_ID}
     for name, value in submission.metadata.items():
         header = CUSTOM + name
         if _TOKEN.fullmatch(name) and header.lower() not in taken:
             own[header] = value
-    headers = {name: value for name, value in own.items() if name.lower() != hooks.DISPATCH_ID}
-    return headers if copied else headers | {f"{CUSTOM}dispatch-id": submission.id}
+    return own if copied else own | {f"{CUSTOM}dispatch-id": submission.id}
 
 
 def _files(message: Email) -> list[tuple[str, str, str, bytes]]:

@@ -6,8 +6,9 @@ regions. There is no status query: what became of a message comes by SMSHook alo
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
-from paceline.capabilities import Capabilities, Rule
+from paceline.capabilities import Capabilities, Rule, compact
 from paceline.messages import Template
 from providers.answers import text
 from providers.aurorasendcloud import (
@@ -65,7 +66,13 @@ KINDS: Mapping[str, Mapping[str, Rule]] = {
         "variables": Rule(),
     },
 }
-SEND_OPTIONS: Mapping[str, Rule] = {"senderID": Rule(min_length=3, max_length=11)}
+SEND_OPTIONS: Mapping[str, Rule] = {
+    "senderID": Rule(min_length=3, max_length=11),
+    "customArgs": Rule(max_json=LONGEST_CUSTOM_ARGS),
+    # By the sender's own clock; too far from AuroraSendCloud's it is refused (461), so of use only to what leaves at
+    # once.
+    "timestamp": Rule(pattern=r"[0-9]{10}", hint="Unix time in seconds, such as 1776090600"),
+}
 
 
 def capabilities(_account: Account) -> Capabilities:
@@ -83,9 +90,10 @@ def build_request(account: Account, submission: Submission) -> Request:
         ("smsKey", account.credentials["sms_key"]),
         ("templateId", message.template),
         ("phone", message.to),
-        ("vars", _json(dict(message.variables)) if message.variables else ""),
+        ("vars", compact(message.variables) if message.variables else ""),
         ("sendRequestId", submission.id),
         ("senderID", str(submission.options.get("senderID") or "")),
+        ("timestamp", str(submission.options.get("timestamp") or "")),
         ("customArgs", _custom_args(submission)),
     ]
     return post(account, str(option(account, "paths.sms", OPTIONS["paths.sms"])), fields)
@@ -109,14 +117,14 @@ def parse_response(account: Account, response: Response) -> Outcome:
 
 
 def _custom_args(submission: Submission) -> str:
-    """Our id and the metadata; our id alone where they are too long together."""
+    """What comes back in SMSHooks: the message's `customArgs` as they are, and in what room they leave our id, and the
+    metadata."""
+    given = submission.options.get("customArgs") or {}
+    asked: dict[str, Any] = json.loads(given) if isinstance(given, str) else dict(given)
     own = {"dispatch_id": submission.id}
-    whole = _json({**submission.metadata, **own})
-    return whole if len(whole) <= LONGEST_CUSTOM_ARGS else _json(own)
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    fuller = ({**submission.metadata, **asked, **own}, {**asked, **own})
+    fits = (said for each in fuller if len(said := compact(each)) <= LONGEST_CUSTOM_ARGS)
+    return next(fits, compact(asked))
 
 
 PROVIDER = Provider(

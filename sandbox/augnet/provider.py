@@ -38,7 +38,6 @@ class Augnet(Provider):
         self._accepted = 0
         self._statuses: Counter[str] = Counter()
         self._messages: dict[str, Message] = {}
-        self._injected: dict[str, str] = {}  # project by message, of callbacks about messages that nobody sent
         self._bills: dict[str, Bill] = {}
 
     @property
@@ -72,7 +71,6 @@ class Augnet(Provider):
         self._accepted = 0
         self._statuses.clear()
         self._messages.clear()
-        self._injected.clear()
         self._bills.clear()
 
     def limits(self) -> Mapping[str, Limit]:
@@ -157,19 +155,16 @@ class Augnet(Provider):
 
     def sign(self, event: Event, secret: str, attempt: int) -> dict[str, str]:  # noqa: ARG002 (all alike)
         """All headers of one attempt to deliver a callback: signed, if the message's project has a signing key."""
-        settings = self._settings
-        url = event.url or settings.webhook.url or ""
+        settings, project_id = self._settings, event.caller
+        url = event.url or settings.webhook.endpoint(project_id).url or ""
         headers = plain_headers(url, self.clock.now())
-        message = self._messages.get(event.message_id)
-        project_id = message.project_id if message else self._injected.get(event.message_id, "")
         text = settings.signing_key(project_id)
         if not text:
             return headers
         # A forged signature's secret is the right one and a bit: so is its key, whatever the text stands for.
-        forged = secret.removeprefix(settings.webhook.secret).encode()
-        return signed_headers(
-            headers, url, event.body, key_of(text, settings.signing_key_encoding) + forged, project_id
-        )
+        forged = secret.removeprefix(settings.webhook.endpoint(project_id).secret).encode()
+        key = key_of(text, settings.signing_key_encoding) + forged
+        return signed_headers(headers, url, event.body, key, project_id)
 
     def inject(self, data: object) -> dict[str, Any]:
         """Has a callback happen, such as `{"message_id": "0b9d…", "status": "delivered"}`, and returns its body.
@@ -181,8 +176,6 @@ class Augnet(Provider):
         message = self._messages.get(given.message_id)
         message_id = given.message_id or str(uuid.uuid4())
         project_id = message.project_id if message else given.project_id
-        if message is None:
-            self._injected[message_id] = project_id
         body = callback_body(
             message_id,
             project_id,
@@ -192,7 +185,7 @@ class Augnet(Provider):
             given.sms_status,
         )
         url = given.url or (self._address(message) if message else self._project_url(project_id))
-        event = Event(given.status, json_body(body), body["To"], message_id, url)
+        event = Event(given.status, json_body(body), body["To"], message_id, url, project_id)
         self.webhooks.send(event)
         return dict(body)
 
@@ -207,7 +200,8 @@ class Augnet(Provider):
 
     def _tell(self, message: Message, status: str) -> None:
         body = callback_body(message.id, message.project_id, message.sender, message.recipient, status)
-        self.webhooks.send(Event(status, json_body(body), message.recipient, message.id, self._address(message)))
+        address = self._address(message)
+        self.webhooks.send(Event(status, json_body(body), message.recipient, message.id, address, message.project_id))
 
     def _address(self, message: Message) -> str | None:
         return message.callback or self._project_url(message.project_id)

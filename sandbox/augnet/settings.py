@@ -31,6 +31,7 @@ class Callbacks(WebhookSettings):
     """Where callbacks go that have no address of their own, and what happens when they are not acknowledged.
 
     `secret` is the signing key of all projects that have none of their own; empty: their callbacks are not signed.
+    `endpoints` are by project id.
     """
 
     timeout: Annotated[float, Field(gt=0)] = 10.0
@@ -79,7 +80,8 @@ class AugnetSettings(ProviderSettings):
 
     @model_validator(mode="after")
     def _keys_can_be_read(self) -> Self:
-        for text in (self.webhook.secret, *(project.signing_key or "" for project in self.projects.values())):
+        shown = [endpoint.secret for endpoint in (self.webhook, *self.webhook.endpoints.values())]
+        for text in (*shown, *(project.signing_key or "" for project in self.projects.values())):
             key_of(text, self.signing_key_encoding)
         return self
 
@@ -96,7 +98,9 @@ class AugnetSettings(ProviderSettings):
     def signing_key(self, project_id: str) -> str:
         """The project's signing key, empty if it has none."""
         project = self.project(project_id)
-        return self.webhook.secret if project is None or project.signing_key is None else project.signing_key
+        if project is None or project.signing_key is None:
+            return self.webhook.endpoint(project_id).secret
+        return project.signing_key
 
 
 def key_of(text: str, encoding: KeyEncoding) -> bytes:

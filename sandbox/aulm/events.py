@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from sandbox.aulm.message import Message
 from sandbox.call import json_body
 from sandbox.ids import token
 from sandbox.model import Model
@@ -32,18 +33,20 @@ def instant(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def status_event(session_id: str, message_id: str, to: str, status: str, at: float) -> Event:
+def status_event(message: Message, status: str, at: float) -> Event:
     """`message_status`."""
     body = {
         "event": "message_status",
         "delivery_id": str(uuid.uuid4()),
-        "session_id": session_id,
-        "message_id": message_id,
+        "session_id": message.session_id,
+        "message_id": message.id,
         "status": status,
-        "to": to,
+        "to": message.recipient,
         "occurred_at": instant(at),
     }
-    return Event("message_status", json_body(body), recipient=to, message_id=message_id)
+    return Event(
+        "message_status", json_body(body), recipient=message.recipient, message_id=message.id, caller=message.key
+    )
 
 
 def inbound_body(inbound: Inbound, at: float) -> dict[str, Any]:

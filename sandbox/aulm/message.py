@@ -8,18 +8,19 @@ from sandbox.lifecycle import Outcome
 class Message:
     """One accepted message. `created_at` is Unix seconds."""
 
-    __slots__ = ("created_at", "id", "number", "recipient", "session_id", "status", "test")
+    __slots__ = ("created_at", "id", "key", "number", "recipient", "session_id", "status", "test")
 
     def __init__(
-        self, session_id: str, message_id: str, recipient: str, number: int, created_at: float, test: bool
+        self, key: str, session_id: str, message_id: str, recipient: str, number: int, created_at: float
     ) -> None:
+        self.key = key  # as the ledger names it
         self.session_id = session_id
         self.id = message_id
         self.recipient = recipient
         self.number = number  # how many were accepted before it
         self.created_at = created_at
         self.status: Outcome = "queued"  # with the engine, whose webhook for `sent` is still to come
-        self.test = test  # sent with a test key
+        self.test = key.startswith("test:")  # sent with a test key
 
     @property
     def shown(self) -> str:

@@ -87,6 +87,7 @@ class Aulm(Provider):
         self._lifecycle: Lifecycle[Message] = Lifecycle(settings.lifecycle, seed, clock, self._progress)
         self._accepted = 0
         self._statuses: Counter[str] = Counter()
+        self._senders: dict[str, str] = {}  # the key that a session was last used with, as the ledger names it
         self._slots = Slots()
         self._cool_downs: defaultdict[str, CoolDown] = defaultdict(CoolDown)  # by the caller's address
         self._given_up = 0  # deliveries of webhooks in a row
@@ -109,7 +110,8 @@ class Aulm(Provider):
         self._keys = Keyring(settings.keys)
         self._lifecycle.settings = settings.lifecycle
         webhook = settings.webhook
-        self.webhooks.settings = webhook if webhook.enabled else webhook.model_copy(update={"url": None})
+        switched_off = webhook.model_copy(update={"url": None, "endpoints": {}})
+        self.webhooks.settings = webhook if webhook.enabled else switched_off
 
     def start(self) -> None:
         """Begins to work, on the running event loop."""
@@ -127,6 +129,7 @@ class Aulm(Provider):
         self._lifecycle.clear()
         self._accepted = 0
         self._statuses.clear()
+        self._senders.clear()
         self._slots.clear()
         self._cool_downs.clear()
         self._given_up = 0
@@ -216,7 +219,7 @@ class Aulm(Provider):
         if state == "up":
             return self._accept(call, caller, body)
         self._slots.refund(account, trial, call.at)
-        return self._quota_too(call, caller, self._fail(call, body, state))
+        return self._quota_too(call, caller, self._fail(call, caller, body, state))
 
     def _plan(self, caller: Caller) -> tuple[str, bool]:
         account = caller.rule.account
@@ -239,7 +242,7 @@ class Aulm(Provider):
         return answer
 
     def _accept(self, call: Call, caller: Caller, body: Send) -> Answer:
-        message = self._take(body.session_id, message_id(caller.test), body.to, call.at, caller.test)
+        message = self._take(caller.mark, body.session_id, message_id(caller.test), body.to, call.at)
         self._begin(message)
         data = {
             "message_id": message.id,
@@ -253,19 +256,20 @@ class Aulm(Provider):
         answer.headers |= self._quota_headers(call, caller)
         return answer
 
-    def _fail(self, call: Call, body: Send, state: UpstreamState) -> Answer:
+    def _fail(self, call: Call, caller: Caller, body: Send, state: UpstreamState) -> Answer:
         upstream, code = self._settings.upstream, UPSTREAM[state]
         answer = _error(STATUSES[code], code, "The messaging service did not take the message.")
         if state == "overloaded" and upstream.retry_after is not None:
             answer.headers["retry-after"] = str(upstream.retry_after)
         if state == "timeout" and upstream.timeout_sends:
-            message = self._take(body.session_id, message_id(test=False), body.to, call.at, test=False)
+            message = self._take(caller.mark, body.session_id, message_id(test=False), body.to, call.at)
             self._begin(message)
             answer.message_id, answer.accepted = message.id, True
         return answer
 
-    def _take(self, session_id: str, message_id: str, to: str, at: float, test: bool) -> Message:
-        message = Message(session_id, message_id, to, self._accepted, at, test)
+    def _take(self, key: str, session_id: str, message_id: str, to: str, at: float) -> Message:
+        message = Message(key, session_id, message_id, to, self._accepted, at)
+        self._senders[session_id] = key
         self._accepted += 1
         self._statuses["sent"] += 1
         return message
@@ -295,7 +299,9 @@ class Aulm(Provider):
             raise SettingsError(f"event.data.{who}: the number in E.164 is required.")
         body = inbound_body(inbound, self.clock.now()) | {who: number}
         message_id = str(body["message_id"])
-        self.webhooks.send(Event(inbound.event, json_body(body), recipient=number, message_id=message_id))
+        caller = self._senders.get(str(body["session_id"]), "")
+        event = Event(inbound.event, json_body(body), recipient=number, message_id=message_id, caller=caller)
+        self.webhooks.send(event)
         return body
 
     def _judge(self, attempt: int, reply: Reply) -> Verdict:
@@ -317,7 +323,7 @@ class Aulm(Provider):
     def _progress(self, message: Message, step: Step) -> None:
         self._settle(message, step)
         if not message.test or self._settings.test_keys.webhooks:
-            self.webhooks.send(status_event(message.session_id, message.id, message.recipient, step.status, step.when))
+            self.webhooks.send(status_event(message, step.status, step.when))
 
     def _settle(self, message: Message, step: Step) -> None:
         self._statuses[message.shown] -= 1
@@ -332,7 +338,7 @@ class Aulm(Provider):
                 continue
             test = entry.key.startswith("test")
             session = entry.group.partition(":")[2] or SESSION
-            message = self._take(session, entry.message_id, entry.recipient, entry.at, test)
+            message = self._take(entry.key, session, entry.message_id, entry.recipient, entry.at)
             if not test and entry.status != STATUSES["messaging_service_timeout"]:
                 account = self._keys.account_of(entry.key)
                 trial = self._settings.account(account).trial

@@ -104,7 +104,7 @@ class Headers(Model):
 
 
 class AulmWebhook(WebhookSettings):
-    """The endpoint of the dashboard."""
+    """The endpoint of the dashboard; `endpoints` are by API key."""
 
     retry_delays: tuple[Annotated[float, Field(ge=0)], ...] = (30.0, 120.0, 600.0, 1800.0, 3600.0)
     disable_after: Count = 20  # deliveries in a row that were given up

@@ -10,12 +10,24 @@ from sandbox.lifecycle import Outcome, Step
 class Message:
     """One accepted message. Times are Unix seconds."""
 
-    __slots__ = ("business", "created_at", "delivered_at", "id", "number", "read_at", "recipient", "status", "test")
+    __slots__ = (
+        "business",
+        "created_at",
+        "delivered_at",
+        "id",
+        "key",
+        "number",
+        "read_at",
+        "recipient",
+        "status",
+        "test",
+    )
 
     def __init__(
-        self, business: "Business", message_id: str, recipient: str, number: int, created_at: float, test: bool
+        self, business: "Business", key: str, message_id: str, recipient: str, number: int, created_at: float
     ) -> None:
         self.business = business
+        self.key = key  # as the ledger names it
         self.id = message_id
         self.recipient = recipient
         self.number = number  # how many were accepted before it, by any business
@@ -23,7 +35,7 @@ class Message:
         self.delivered_at: float | None = None
         self.read_at: float | None = None
         self.status: Outcome = "queued"
-        self.test = test  # sent with a test key
+        self.test = key.startswith("test:")  # sent with a test key
 
     def reach(self, step: Step) -> None:
         """Takes on the status of a step of its lifecycle."""

@@ -31,13 +31,13 @@ def envelope(name: str, at: float, data: dict[str, Any]) -> dict[str, Any]:
     return {"event": name, "timestamp": instant(at), "data": data}
 
 
-def status_event(message_id: str, to: str, status: str, at: float) -> Event:
-    """`message.delivered`, `message.read` or `message.failed`."""
+def status_event(message_id: str, to: str, status: str, at: float, caller: str = "") -> Event:
+    """`message.delivered`, `message.read` or `message.failed`; `caller` sent the message."""
     data: dict[str, Any] = {"message_id": message_id, "to": to, "status": status, "timestamp": instant(at)}
     if status == "failed":
         data["error"] = {"code": "undeliverable", "message": "The message could not be delivered."}
     name = f"message.{status}"
-    return Event(name, json_body(envelope(name, at, data)), recipient=to, message_id=message_id)
+    return Event(name, json_body(envelope(name, at, data)), recipient=to, message_id=message_id, caller=caller)
 
 
 def inbound_data(inbound: Inbound, conversation_id: str, at: float) -> dict[str, Any]:

@@ -187,14 +187,14 @@ class Aurogy(Provider):
         return self._accept(call, caller, body.to, {"template": body.template})
 
     def _accept(self, call: Call, caller: Caller, to: str, extra: dict[str, str]) -> Answer:
-        message = self._take(self._business(caller.rule.business), "msg_" + token(), to, call.at, caller.test)
+        message = self._take(self._business(caller.rule.business), caller.mark, "msg_" + token(), to, call.at)
         if self._settings.test_keys.lifecycle or not message.test:
             self._lifecycle.begin(message)
         resource = {"id": message.id, "status": "queued", "to": to, **extra, "created_at": instant(call.at)}
         return Answer(200, json_body(resource), message_id=message.id, accepted=True)
 
-    def _take(self, business: Business, message_id: str, to: str, at: float, test: bool) -> Message:
-        message = Message(business, message_id, to, len(self._messages), at, test)
+    def _take(self, business: Business, key: str, message_id: str, to: str, at: float) -> Message:
+        message = Message(business, key, message_id, to, len(self._messages), at)
         self._messages[message_id] = message
         self._statuses["queued"] += 1
         business.inbox.touch(to, at)
@@ -252,7 +252,7 @@ class Aurogy(Provider):
         self._settle(message, step)
         if step.status == "sent" or (message.test and not self._settings.test_keys.webhooks):
             return  # Aurogy has no event for `sent`
-        self.webhooks.send(status_event(message.id, message.recipient, step.status, step.when))
+        self.webhooks.send(status_event(message.id, message.recipient, step.status, step.when, message.key))
 
     def _settle(self, message: Message, step: Step) -> None:
         self._statuses[message.status] -= 1
@@ -265,9 +265,8 @@ class Aurogy(Provider):
         for entry in self.ledger:
             if entry.accepted:
                 business = self._business(self._keys.business_of(entry.key))
-                test = entry.key.startswith("test")
-                message = self._take(business, entry.message_id, entry.recipient, entry.at, test)
-                if self._settings.test_keys.lifecycle or not test:
+                message = self._take(business, entry.key, entry.message_id, entry.recipient, entry.at)
+                if self._settings.test_keys.lifecycle or not message.test:
                     self._lifecycle.resume(message, until, self._settle)
 
 

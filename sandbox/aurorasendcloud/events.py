@@ -82,13 +82,15 @@ def mail_event(message: Message, name: str, at: float, settings: MailHook, more:
         "apiUser": message.user,
         "category": str(USER_ID),
         **about,
-        "labelId": 0,
+        "labelId": message.label_id,
         "labelName": message.label,
         **more,
         **_proof(at),
         **({"userHeaders": json_body(message.headers).decode()} if message.headers else {}),
     }
-    return HookEvent(name, b"", message.recipient, message.id, fields=fields, encoding=settings.encoding)
+    return HookEvent(
+        name, b"", message.recipient, message.id, caller=message.user, fields=fields, encoding=settings.encoding
+    )
 
 
 def sms_event(message: Message, name: str, at: float, settings: MailHook) -> HookEvent | None:
@@ -119,7 +121,9 @@ def sms_event(message: Message, name: str, at: float, settings: MailHook) -> Hoo
         **({"customArgs": json_body(message.headers).decode()} if message.headers else {}),
         **_proof(at),
     }
-    return HookEvent(name, b"", message.recipient, message.id, fields=fields, encoding=settings.encoding)
+    return HookEvent(
+        name, b"", message.recipient, message.id, caller=message.user, fields=fields, encoding=settings.encoding
+    )
 
 
 def injected(inbound: Inbound, at: float, settings: MailHook) -> HookEvent:
@@ -127,7 +131,10 @@ def injected(inbound: Inbound, at: float, settings: MailHook) -> HookEvent:
     fields = {"event": inbound.event} | _proof(at) | inbound.data
     recipient = str(fields.get("recipient", fields.get("phone", "")))
     message_id = str(fields.get("emailId", fields.get("smsId", "")))
-    return HookEvent(inbound.event, b"", recipient, message_id, fields=fields, encoding=settings.encoding)
+    caller = str(fields.get("apiUser", fields.get("smsUser", "")))
+    return HookEvent(
+        inbound.event, b"", recipient, message_id, caller=caller, fields=fields, encoding=settings.encoding
+    )
 
 
 def signature(fields: Mapping[str, Any], secret: str) -> str:
@@ -154,19 +161,18 @@ def seal(event: Event, secret: str, _attempt: int = 1) -> dict[str, str]:
 
 
 class HookSender(WebhookSender):
-    """Sends the events of one hook to a URL once it has answered a GET with 200: it is tested by the ladder of retries,
-    and events wait for that."""
+    """Sends the events of one hook to a URL once that has answered a GET with 200: each is tested by the ladder of
+    retries, and its events wait for that."""
 
     settings: MailHook
 
     def __init__(self, settings: MailHook, faults: FaultBoard, clock: Clock) -> None:
         super().__init__(settings, seal, faults, clock)
-        self._tests: Schedule[int] = Schedule(clock, lambda attempt, _: self._begin(attempt))
+        self._tests: Schedule[tuple[str, int]] = Schedule(clock, lambda test, _: self._begin(*test))
         self._tasks: set[asyncio.Task[None]] = set()
         self._now = clock.now
-        self._good = ""  # the URL that passed
-        self._testing = ""
-        self._untested: list[Event] = []
+        self._good: set[str] = set()  # the URLs that passed
+        self._untested: dict[str, list[Event]] = {}  # what waits for a URL's test
 
     def start(self) -> None:
         """Begins to send, on the running event loop."""
@@ -186,45 +192,43 @@ class HookSender(WebhookSender):
         super().clear()
         self._tests.clear()
         self._untested.clear()
-        self._good = self._testing = ""
+        self._good.clear()
 
     def send(self, event: Event) -> None:
         """Has the event delivered, unless there is nowhere to deliver it."""
-        url = self.settings.url
-        if url is None or not self.settings.test_url or url == self._good:
+        url = self.settings.endpoint(event.caller).url
+        if url is None or not self.settings.test_url or url in self._good:
             super().send(event)
-            return
-        self._untested.append(event)
-        if self._testing != url:
-            self._testing = url
-            self._tests.add(self._now(), 1)
+        elif url in self._untested:
+            self._untested[url].append(event)
+        else:
+            self._untested[url] = [event]
+            self._tests.add(self._now(), (url, 1))
 
     def summary(self) -> dict[str, int]:
         """Events, attempts by outcome, and what is still waiting."""
         counts = super().summary()
-        return counts | {"waiting": counts["waiting"] + len(self._untested)}
+        return counts | {"waiting": counts["waiting"] + sum(map(len, self._untested.values()))}
 
-    def _begin(self, attempt: int) -> None:
-        task = asyncio.get_running_loop().create_task(self._test(attempt))
+    def _begin(self, url: str, attempt: int) -> None:
+        task = asyncio.get_running_loop().create_task(self._test(url, attempt))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _test(self, attempt: int) -> None:
-        url, delays = self.settings.url, self.settings.retry_delays
-        if url is None or url != self._testing:
-            return
-        self.counts["url_tests"] += 1
-        answer = await _get(url, self.settings.timeout)
-        if answer != 200 and attempt <= len(delays):
-            self._tests.add(self._now() + delays[attempt - 1], attempt + 1)
-            return
-        waiting, self._untested, self._testing = self._untested, [], ""
-        if answer != 200:
-            self.counts["lost"] += len(waiting)
-            return
-        self._good = url
-        for event in waiting:
-            super().send(event)
+    async def _test(self, url: str, attempt: int) -> None:
+        delays = self.settings.retry_delays
+        if url in self.settings.urls():
+            self.counts["url_tests"] += 1
+            answer = await _get(url, self.settings.timeout)
+            if answer != 200 and attempt <= len(delays):
+                self._tests.add(self._now() + delays[attempt - 1], (url, attempt + 1))
+                return
+            if answer != 200:
+                self.counts["lost"] += len(self._untested.pop(url, ()))
+                return
+            self._good.add(url)
+        for event in self._untested.pop(url, ()):  # where the URL is another by now, to that
+            self.send(event)
 
 
 async def _get(url: str, seconds: float) -> int | str:

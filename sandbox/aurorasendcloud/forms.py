@@ -11,6 +11,7 @@ from sandbox.aurorasendcloud.answers import Refused
 from sandbox.call import Call
 
 ADDRESS = re.compile(r"[^\s@;,<>\"]+@[^\s@;,<>\"]+\.[^\s@;,<>\".]+")
+DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,63}", re.I)
 _BOUNDARY = re.compile(r'boundary="?([!-~]{1,70}?)"?(?:;|$)')
 _DISPOSITION = re.compile(
     r'^content-disposition: form-data; name="([^"\r\n]+)"(?:; filename="([^"\r\n]*)")?\r?$', re.I | re.M

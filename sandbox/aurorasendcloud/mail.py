@@ -6,11 +6,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from sandbox.aurorasendcloud.answers import Refused
-from sandbox.aurorasendcloud.forms import ADDRESS, Form, addresses, json_object
+from sandbox.aurorasendcloud.forms import ADDRESS, DOMAIN, Form, addresses, json_object
 from sandbox.aurorasendcloud.settings import APPROVED, AuroraSendCloudSettings
 
 MOST_RECIPIENTS, MOST_REPLY_TO, MOST_LISTS, MOST_TAGS = 100, 3, 5, 5
 LONGEST_LABEL, LONGEST_TAG, LONGEST_REQUEST_ID = 255, 50, 128  # characters
+TRACKING = ("subscription_tracking", "open_tracking", "click_tracking")
 LARGEST_SUMMARY, LARGEST_ATTACHMENTS, LARGEST_XSMTPAPI = 200, 10_485_760, 1_048_576  # bytes
 
 CREDENTIALS = ("api_user", "api_key", "apiUser", "apiKey")
@@ -43,6 +44,8 @@ def read_mail(form: Form, settings: AuroraSendCloudSettings) -> Mail:
     _check_subject(form.get("subject"))
     if not (form.get("html") or form.get("plain")):
         raise Refused(40870)
+    if form.get("contentSummary") and not form.get("html"):
+        raise Refused(400, "contentSummary: only with html")
     _check_files(form)
     return _mail(form, recipients, lists)
 
@@ -118,7 +121,31 @@ def _xsmtpapi(form: Form) -> dict[str, Any]:
     text = form.get("xsmtpapi")
     if len(text.encode()) > LARGEST_XSMTPAPI:
         raise Refused(40813)
-    return json_object(text, 40813) if text else {}
+    smtp = json_object(text, 40813) if text else {}
+    if smtp.keys() - {"to", "sub", "pubsub", "filters", "settings", "send_domain"}:
+        raise Refused(40813)
+    if "pubsub" in smtp:
+        _check_names(smtp["pubsub"], lambda value: isinstance(value, str | int | float))
+    _check_filters(smtp.get("filters", {}))
+    if "settings" in smtp and not _names_a_page(smtp["settings"]):
+        raise Refused(40813)
+    if "send_domain" in smtp and not (isinstance(smtp["send_domain"], str) and DOMAIN.fullmatch(smtp["send_domain"])):
+        raise Refused(40813)
+    return smtp
+
+
+def _check_filters(filters: object) -> None:
+    if not isinstance(filters, dict) or filters.keys() - set(TRACKING):
+        raise Refused(40813)
+    if any(each not in ({"settings": {"enable": "0"}}, {"settings": {"enable": "1"}}) for each in filters.values()):
+        raise Refused(40813)
+
+
+def _names_a_page(settings: object) -> bool:
+    match settings:
+        case {"unsubscribe": {"page_id": int() | [*_] as page, **more}, **other} if not (more or other):
+            return all(isinstance(each, int) and each > 0 for each in (page if isinstance(page, list) else [page]))
+    return False
 
 
 def _smtp_recipients(smtp: dict[str, Any]) -> list[str]:
@@ -131,9 +158,7 @@ def _smtp_recipients(smtp: dict[str, Any]) -> list[str]:
         raise Refused(40827)
     if not all(isinstance(each, str) and ADDRESS.fullmatch(each) for each in to):
         raise Refused(40880)
-    if "pubsub" in smtp:  # then `sub` is ignored
-        _check_names(smtp["pubsub"], lambda value: isinstance(value, str))
-    else:
+    if "pubsub" not in smtp:  # beside it `sub` is ignored
         _check_names(smtp.get("sub", {}), lambda value: isinstance(value, list) and len(value) == len(to))
     return to
 

@@ -23,6 +23,7 @@ class Message:
         "id",
         "key",
         "label",
+        "label_id",
         "modified_at",
         "number",
         "recipient",
@@ -42,6 +43,7 @@ class Message:
         self.status: Outcome = "queued"
         self.failure = 0
         self.label = ""
+        self.label_id = 0
         self.template = ""
         self.headers: Mapping[str, str] = {}  # what comes back in webhooks: SC-Custom headers, or customArgs
 

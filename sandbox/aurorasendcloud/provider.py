@@ -53,6 +53,7 @@ class AuroraSendCloud(Provider):
         self._rates = RateLimits(settings.ratelimit.window, settings.ratelimit.by_group())
         self._traffic = Traffic(settings, seed, clock, self.webhooks, self.sms_webhooks)
         self._tasks: dict[int, tuple[str, float, list[str], int]] = {}
+        self._labels: dict[str, int] = {}  # their numbers; a label is created where it is first named
         self._tally = Tally()
         self._endpoints: Mapping[str, tuple[str, Endpoint]] = {
             "send": ("send", self._send_mail),
@@ -97,6 +98,7 @@ class AuroraSendCloud(Provider):
         self._rates.clear()
         self._traffic.clear()
         self._tasks.clear()
+        self._labels.clear()
         self._tally = Tally()
 
     def limits(self) -> Mapping[str, Limit]:
@@ -203,6 +205,8 @@ class AuroraSendCloud(Provider):
         for id_ in ids:
             message = self._traffic.take("mail", caller.mark, caller.user, id_, call.at)
             message.label, message.headers = read_.label, read_.headers
+            if read_.label:
+                message.label_id = self._labels.setdefault(read_.label, len(self._labels) + 1)
             self._traffic.begin(message)
         if read_.lists:
             number = 267_131 + len(self._tasks)

@@ -53,7 +53,8 @@ def _matching(form: Form, messages: Iterable[Message]) -> Iterator[Message]:
             (not ids or each.id in ids)
             and (not users or each.user in users)
             and form.get("email") in ("", each.recipient)
-            and form.get("labelName") in ("", each.label)
+            and (form.get("labelId") in ("", str(each.label_id)))
+            and (form.get("labelId") or form.get("labelName") in ("", each.label))
             and form.get("status") in ("", str(NUMBERS[word_of(each)]))
             and (not subs or str(each.failure) in subs)
         ):

@@ -12,7 +12,7 @@ from sandbox.aurorasendcloud.settings import APPROVED, AuroraSendCloudSettings
 PHONE = re.compile(r"\+?[1-9][0-9]{5,14}")  # a leading space is a plus that was not encoded
 MOST_PHONES = 2000
 LONGEST_CUSTOM_ARGS, LONGEST_REQUEST_ID = 128, 128  # characters
-SENDER_ID = re.compile(r"[A-Za-z0-9 ]{3,11}")
+SENDER_ID = re.compile(r".{3,11}")
 LATE = 600.0  # seconds by which `timestamp` may differ
 
 FIELDS = ("smsUser", "smsKey", "templateId", "phone", "vars", "senderID", "sendRequestId", "timestamp", "customArgs")

@@ -36,6 +36,7 @@ class Answered:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    path: str = ""
 
     @property
     def json(self) -> Any:
@@ -96,6 +97,7 @@ class Hook:
 
     headers: Mapping[str, str]
     body: bytes
+    path: str = ""
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def receiver() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             with kept.changed:
-                kept.hooks.append(Hook(dict(self.headers), body))
+                kept.hooks.append(Hook(dict(self.headers), body, self.path))
                 self._end(kept.answers.pop(0) if kept.answers else 200)
                 kept.changed.notify_all()
 

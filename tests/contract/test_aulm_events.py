@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from paceline.status import Status
@@ -64,6 +64,7 @@ def test_the_same_json_in_other_bytes_has_another_signature() -> None:
     assert not verify(account(), signed(json.dumps(json.loads(BODY)).encode(), SIGNATURE))
 
 
+@settings(max_examples=25)  # each starts a process
 @given(body=st.binary(max_size=300), secret=st.text("0123456789abcdef_", min_size=1, max_size=40))
 @example(body=BODY, secret=SECRET)
 def test_the_signature_is_openssls(body: bytes, secret: str) -> None:
@@ -121,6 +122,15 @@ def test_a_report_names_message_status_recipient_and_time(word: str, status: Sta
     assert (said.kind, said.provider_message_id, said.status) == ("status", "3EB0C767D26A1D8F2B4E", status)
     assert (said.reason, said.recipient, said.at, said.data) == (reason, "+966512345678", AT, {})
     assert not any(secret in repr(said) for secret in ("3EB0", "+966512345678"))
+
+
+def test_a_test_keys_message_stays_simulated_whatever_is_reported_of_it() -> None:
+    """Given a message that a test key sent, then each report says that nothing reached anybody."""
+    reasons = {
+        word: told(REPORT | {"status": word, "message_id": "sim_4f1d9c"})[0].reason for word in ("delivered", "failed")
+    }
+
+    assert reasons == {"delivered": "simulated", "failed": "simulated, not_delivered"}
 
 
 def test_of_a_report_no_more_than_message_and_status_is_required() -> None:

@@ -207,7 +207,7 @@ def found(**item: Any) -> Response:
         ({"subStatus": 403, "status": "invalid"}, Report(Status.FAILED, "403 server unreachable")),
         ({"subStatus": 404}, Report(Status.FAILED, "404 address malformed")),
         ({"subStatus": 405}, Report(Status.FAILED, "405 IP or domain rejected")),
-        ({"subStatus": 406}, Report(Status.FAILED, "406 address does not exist")),
+        ({"subStatus": 406}, Report(Status.FAILED, "406 address does not exist", opted_out=True)),
         ({"subStatus": 407}, Report(Status.FAILED, "407 judged spam")),
         ({"subStatus": 408}, Report(Status.FAILED, "408 sender or recipient rejected")),
         ({"subStatus": 409}, Report(Status.FAILED, "409 other")),

@@ -58,6 +58,7 @@ def test_what_is_left_of_the_day_is_told(sandbox: SandboxServer) -> None:
 
 def test_a_question_is_a_form_at_a_path_that_is_a_setting() -> None:
     arguments = {"emailIds": "a;b", "startDate": "2026-04-11", "endDate": "2026-04-13", "subStatus": "404;406"}
+    arguments |= {"labelId": "7", "apiUserList": "acme_api;other"}
     moved = Account("main", PROVIDER.base_url, GIVEN.credentials, {"paths.emailStatus": "/s", "paths.userinfo": "/u"})
 
     request = QUERY.build(moved, Job("job", arguments))
@@ -72,6 +73,7 @@ def test_a_question_is_a_form_at_a_path_that_is_a_setting() -> None:
     "arguments",
     [
         {"days": 3},
+        {"days": 3, "labelId": "7", "apiUserList": "acme_api;other"},
         {"days": 1, "email": ANA, "labelName": "x" * 255, "start": 0, "limit": 100},
         {"startDate": "2026-02-27", "endDate": "2026-03-01"},
     ],
@@ -96,6 +98,7 @@ def test_what_the_reference_allows_can_be_asked(arguments: dict[str, Any]) -> No
         ({"days": 1, "limit": 101}, "limit: must be at most 100"),
         ({"days": 1, "email": "ana"}, "email: must be an e-mail address"),
         ({"days": 1, "status": "2"}, "status: must be one of 1, 4, 5, 18"),
+        ({"days": 1, "labelId": "orders"}, "labelId: must be the number of a label"),
         ({"days": 1, "subStatus": "4"}, "subStatus: must be sub-statuses"),
     ],
 )

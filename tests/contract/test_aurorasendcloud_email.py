@@ -108,7 +108,7 @@ def test_everything_that_a_mail_can_hold_travels_under_the_references_names() ->
 
 
 def test_metadata_comes_back_as_headers_where_its_name_can_be_one_and_our_id_always_wins() -> None:
-    message = Email(ANA, "Hi", text="Hi", headers={"sc-custom-order": "own", "SC-Custom-Dispatch-Id": "own"})
+    message = Email(ANA, "Hi", text="Hi", headers={"sc-custom-order": "own"})
     metadata = {"order": "meta", "campaign_1": "spring", "not a name": "stays with us", "dispatch-id": "stays too"}
 
     headers = json.loads(form(sent(message, metadata=metadata))["headers"])
@@ -125,11 +125,62 @@ def test_the_accounts_name_belongs_to_the_accounts_address() -> None:
     assert form(sent(Email(ANA, "Hi", text="Hi", sender=CREDENTIALS["sender"])))["fromName"] == "Acme"
 
 
-def test_a_summary_goes_with_html_alone() -> None:
+def test_a_summary_goes_with_html_which_a_template_is() -> None:
     options = {"contentSummary": "Short"}
 
-    assert "contentSummary" in form(sent(HELLO, options=options))
-    assert "contentSummary" not in form(sent(Email(ANA, "Hi", text="Hi"), options=options))
+    for message in (HELLO, Template(ANA, "t")):
+        check(capabilities(account()), "mail-main", message, None, options)
+        assert form(sent(message, options=options))["contentSummary"] == "Short"
+
+
+TRACKED = {"open_tracking": {"settings": {"enable": "1"}}, "click_tracking": {"settings": {"enable": "0"}}}
+EXTENSIONS = {
+    "pubsub": {"product": "Lamp", "%until%": "Friday"},
+    "filters": TRACKED,
+    "settings.unsubscribe.page_id": 562,
+    "send_domain": "customer.example.com",
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "more"),
+    [(Email(ANA, "Hi", text="Hi", cc=["c@example.org"]), {}), (Template(ANA, "t"), {"to": [ANA]})],
+    ids=["mail", "template"],
+)
+def test_extensions_travel_in_xsmtpapi_and_a_mail_keeps_its_own_recipients(message: Message, more: Any) -> None:
+    check(capabilities(account()), "mail-main", message, None, EXTENSIONS)
+
+    fields = form(sent(message, options=EXTENSIONS))
+
+    assert json.loads(fields["xsmtpapi"]) == {
+        **more,
+        "pubsub": {"%product%": "Lamp", "%until%": "Friday"},
+        "filters": TRACKED,
+        "send_domain": "customer.example.com",
+        "settings": {"unsubscribe": {"page_id": 562}},
+    }
+    assert fields.get("cc") == (None if more else "c@example.org")
+
+
+def test_a_mail_without_extensions_has_no_xsmtpapi() -> None:
+    assert "xsmtpapi" not in form(sent(HELLO, options={"labelName": "orders"}))
+
+
+def test_a_template_may_bear_headers_as_a_mail_does() -> None:
+    headers = json.loads(form(sent(Template(ANA, "t"), options={"headers": {"X-Order": "7"}}))["headers"])
+
+    assert headers == {"X-Order": "7", "SC-Custom-dispatch-id": "dsp_01HZX3"}
+
+
+def test_as_many_variables_as_a_message_can_hold_keep_within_a_megabyte() -> None:
+    """Given the largest message that the door lets in, then its xsmtpapi is no longer than the reference allows."""
+    most = 10_000
+    room = 1_000_000 // most - len('"":"",') - 4  # bytes of JSON for each variable, its number of four digits aside
+    message = Template(ANA, "t", variables={f"{number:04}": "x" * (room - 1) for number in range(most)})
+
+    check(capabilities(account()), "mail-main", message)
+
+    assert 1_000_000 < len(form(sent(message))["xsmtpapi"]) < 1_048_576
 
 
 def test_a_template_names_its_one_recipient_and_its_variables_in_xsmtpapi() -> None:
@@ -298,6 +349,8 @@ FITS: list[tuple[Message, dict[str, Any]]] = [
         ),
         {},
     ),
+    (Email(ANA, "x", text="x", headers={"To-Do": "x", "In-Reply-To": "<a@b>", "List-Unsubscribe": "<x>"}), {}),
+    (HELLO, EXTENSIONS | {"settings.unsubscribe.page_id": [562]}),
     (Template("ana+tag@mail.example.co.uk", "t", variables={"a": "x" * 10_000}), {"subject": "x", "replyTo": MANY[:3]}),
 ]
 BREAKS: list[tuple[Message, dict[str, Any], str]] = [
@@ -326,6 +379,48 @@ BREAKS: list[tuple[Message, dict[str, Any], str]] = [
     (HELLO, {"contentSummary": "é" * 101}, "options.contentSummary: must have at most 200 bytes, this one has 202"),
     (HELLO, {"useNotification": "yes"}, "options.useNotification: must be one of true, false"),
     (HELLO, {"replyTo": MANY[:4]}, "options.replyTo: may hold at most 3 entries, this one holds 4"),
+    (Email(ANA, "x", text="x"), {"contentSummary": "Short"}, "options.contentSummary: goes with html only: give that"),
+    (HELLO, {"contentSummary": 5}, "options.contentSummary: must be a string"),
+    (HELLO, {"from": 5}, "options.from: must be a string"),
+    (HELLO, {"subject": "x"}, "options.subject: does not go with subject: give one of the two"),
+    (Email(ANA, "x", text="x", sender="a@b.org"), {"from": "c@d.org"}, "options.from: does not go with sender"),
+    (Email(ANA, "x", text="x", sender_name="A"), {"fromName": "B"}, "options.fromName: does not go with sender_name"),
+    (Email(ANA, "x", text="x", reply_to=[ANA]), {"replyTo": "c@d.org"}, "options.replyTo: does not go with reply_to"),
+    (Email(ANA, "x", text="x", headers={"X": "a"}), {"headers": {"Y": "b"}}, "options.headers: does not go with"),
+    (Template(ANA, "t", variables={"a": "b"}), {"pubsub": {"c": "d"}}, "options.pubsub: does not go with variables"),
+    (HELLO, {"pubsub": "x"}, "options.pubsub: must map names to texts"),
+    (HELLO, {"pubsub": {"x": ["y"]}}, "options.pubsub: must be a string"),
+    (HELLO, {"pubsub": {"%%": "y"}}, "options.pubsub: must have only names that are not empty"),
+    (Template(ANA, "t", variables={"": "y"}), {}, "variables: must have only names that are not empty"),
+    (Template(ANA, "t", variables=dict.fromkeys(map(str, range(10_001)), "x")), {}, "variables: may hold at most"),
+    (HELLO, {"filters": {"opens": {}}}, "options.filters.opens: is not a member of it; it has subscription_tracking"),
+    (HELLO, {"filters": "1"}, "options.filters: must be a mapping with subscription_tracking or open_tracking or"),
+    (HELLO, {"filters": {"open_tracking": {}}}, "options.filters.open_tracking.settings: is required"),
+    (
+        HELLO,
+        {"filters": {"open_tracking": {"settings": {"enable": "on"}}}},
+        "options.filters.open_tracking.settings.enable: must be one of 0, 1",
+    ),
+    (HELLO, {"settings.unsubscribe.page_id": "x"}, "options.settings.unsubscribe.page_id: must be a number"),
+    (HELLO, {"settings.unsubscribe.page_id": [1, 2]}, "options.settings.unsubscribe.page_id: may hold at most 1 "),
+    (HELLO, {"send_domain": "example"}, "options.send_domain: must be a domain"),
+    (HELLO, {"useAddressList": True}, "options.useAddressList: is not an option of account mail-main"),
+    (HELLO, {"respEmailId": False}, "options.respEmailId: is not an option of account mail-main"),
+    *(
+        (Email(ANA, "x", text="x", headers={name: "x"}), {}, "headers: must have only names that are headers such as")
+        for name in ("", "X Y", "X:", "X-Ż", "to", "Bcc", "Reply-To", "X-SMTPAPI", "content-type", "DKIM-Signature",
+                     "SC-Custom-Dispatch-Id")
+    ),
+    (
+        Email(ANA, "x", text="x", attachments=[{"filename": "f", "content": "", "type": "x"}]),
+        {},
+        "attachments[0].type: is not a field of an attachment; it has filename, content, media_type",
+    ),
+    (
+        Email(ANA, "x", text="x", attachments=[{"filename": "f", "content": "eA==", "media_type": "pdf"}]),
+        {},
+        "attachments[0].media_type: must be a media type such as application/pdf",
+    ),
     (HELLO, {"api_key": "x"}, "options.api_key: is not an option of account mail-main"),
     (Template(ANA, ""), {}, "template: must have at least 1 character"),
     (Template(ANA, "t", "en"), {}, "language: account mail-main has no such field; leave it out"),

@@ -193,7 +193,7 @@ def test_reports_of_both_generations_are_read(content_type: str, name: str, stat
     [
         (401, "401 suppressed: on the platform's block list", ANA),
         (402, "402 suppressed: unsubscribed", ANA),
-        (406, "406 address does not exist", ""),
+        (406, "406 address does not exist", ANA),
         (503, "503 soft bounce: service not available", ""),
         (777, "unknown_code_777", ""),
         ("bad address ana@example.org", "not_delivered", ""),

@@ -74,6 +74,12 @@ def sent(provider: Provider, sandbox: SandboxServer, submission: Submission, **m
 
 
 FILE = {"filename": 'a "b".bin', "content": base64.b64encode(bytes(range(256))).decode(), "media_type": "text/plain"}
+EXTENSIONS = {
+    "pubsub": {"%product%": "Lamp"},
+    "filters": {"open_tracking": {"settings": {"enable": "0"}}},
+    "settings.unsubscribe.page_id": [562],
+    "send_domain": "customer.example.com",
+}
 OPTIONS = {"labelName": "orders", "sendTags": ["a", "b"], "contentSummary": "Short", "useNotification": "false"}
 WHOLE = Email(
     ANA,
@@ -95,8 +101,10 @@ WHOLE = Email(
     [
         (EMAIL, HELLO, {}),
         (EMAIL, WHOLE, OPTIONS),
+        (EMAIL, WHOLE, EXTENSIONS),
+        (EMAIL, Template(ANA, "order_confirmation"), {"headers": {"X-Order": "1"}, "contentSummary": "x"} | EXTENSIONS),
         (EMAIL, Template(ANA, "order_confirmation", variables={"name": "Ana + 100 %"}), {"replyTo": ["a@b.org"]}),
-        (SMS, CODE, {"senderID": "ACME"}),
+        (SMS, CODE, {"senderID": "AC-ME_1", "customArgs": {"a": "x" * 120}, "timestamp": str(int(time.time()))}),
     ],
 )
 def test_a_strict_server_takes_all_that_we_send_and_recognises_it_again(
@@ -213,7 +221,7 @@ def test_polls_say_where_mails_stand() -> None:
     assert found == {
         "ana": Report(Status.DELIVERED),
         "wait": Report(Status.ACCEPTED),
-        "gone": Report(Status.FAILED, "406 address does not exist"),
+        "gone": Report(Status.FAILED, "406 address does not exist", opted_out=True),
         "bye": Report(Status.FAILED, "402 suppressed: unsubscribed", opted_out=True),
         "full": Report(Status.FAILED, "508 soft bounce: rejected"),
     }

@@ -58,6 +58,22 @@ def test_metadata_comes_back_in_custom_args_where_it_fits_into_128_characters() 
     assert json.loads(long["customArgs"]) == {"dispatch_id": "id"}
 
 
+def test_custom_args_of_ones_own_travel_whole_and_our_id_and_metadata_where_they_leave_room() -> None:
+    def args(given: object, metadata: dict[str, str]) -> Any:
+        check(PROVIDER.capabilities(ACCOUNT), "sms-main", CODE, metadata, {"customArgs": given})
+        return json.loads(fields(Submission("id", CODE, metadata, {"customArgs": given}))["customArgs"])
+
+    order = {"order": "4821"}
+    assert args({"a": 1}, order) == {"order": "4821", "a": 1, "dispatch_id": "id"}
+    assert args('{"a": [1, 2]}', {}) == {"a": [1, 2], "dispatch_id": "id"}
+    assert args({"a": "x" * 95}, order) == {"a": "x" * 95, "dispatch_id": "id"}
+    assert args({"a": "x" * 120}, order) == {"a": "x" * 120}
+
+
+def test_a_timestamp_travels_as_it_is() -> None:
+    assert fields(Submission("id", CODE, {}, {"timestamp": "1776090600"}))["timestamp"] == "1776090600"
+
+
 def test_a_sender_id_is_an_option_and_a_template_without_variables_sends_none() -> None:
     sent = fields(Submission("id", Template(TO, "29999"), options={"senderID": "ACME"}))
 

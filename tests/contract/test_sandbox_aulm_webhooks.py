@@ -107,6 +107,25 @@ def test_what_timed_out_and_went_out_is_told_all_the_same(sandbox: SandboxServer
     assert [hook.json["status"] for hook in hooks.wait_for(3)] == ["sent", "delivered", "read"]
 
 
+def test_what_is_written_to_a_session_goes_to_the_endpoint_of_the_key_that_uses_it(
+    sandbox: SandboxServer, hooks: Receiver
+) -> None:
+    """Given an endpoint of one key's own, when the session that it sends by is written to, then it is told there."""
+    own = {"url": hooks.url, "secret": "of its own"}
+    sandbox.settings(
+        "aulm", {"webhook": {"url": None, "endpoints": {LIVE: own}}, "lifecycle": {"outcomes": {"*": "queued"}}}
+    )
+    written(sandbox, body="to nobody yet")
+    send(sandbox)
+    written(sandbox, session_id=SESSION, body="hello")
+
+    [hook] = hooks.wait_for(1)
+    assert hook.json["body"] == "hello"
+    assert (
+        hook.headers["x-aulm-signature"] == "sha256=" + hmac.new(b"of its own", hook.body, hashlib.sha256).hexdigest()
+    )
+
+
 def test_a_retry_bears_the_same_delivery_and_the_next_attempt(sandbox: SandboxServer, hooks: Receiver) -> None:
     hooks.answers[:] = [503, 302]
     written(sandbox)

@@ -173,6 +173,27 @@ def test_a_url_that_never_passes_gets_nothing_and_may_go_untested(hooks: Receive
     assert hooks.tested == 1
 
 
+def test_each_address_is_tested_and_what_waits_for_one_that_was_changed_goes_to_the_new(hooks: Receiver) -> None:
+    """Given an address that fails its test, when a user has another one, then each is tested for itself; and when the
+    first is put right, what waited for it goes there."""
+    hooks.tests = [503]
+    first, second, third = (f"{hooks.url}{which}" for which in ("1", "2", "3"))
+    own = {"url": second, "secret": "of two"}
+    hook = {"url": first, "retry_delays": [10, 10], "events": ["deliver"], "endpoints": {"two": own}}
+    with SandboxServer(settings(hooks, hook)) as sandbox:
+        mail(sandbox)
+        hooks.wait_until(lambda: hooks.tested == 1)
+        mail(sandbox, api_user="two")
+        [one] = hooks.wait_for(1)
+        assert (one.path[-1], one.fields["apiUser"]) == ("2", "two")
+        assert one.fields["signature"] == signature(one.fields, "of two")
+
+        sandbox.settings(NAME, {"webhook": {"url": third}})
+        sandbox.advance(60)
+        other = hooks.wait_for(2)[1]
+    assert (other.path[-1], hooks.tested) == ("3", 3)
+
+
 def test_faults_spoil_signatures_and_double_events(hooks: Receiver) -> None:
     with SandboxServer(settings(hooks, {"events": ["deliver"]})) as sandbox:
         sandbox.fault(NAME, "webhook_signature", count=1)

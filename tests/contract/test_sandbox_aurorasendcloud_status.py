@@ -41,6 +41,7 @@ def test_the_status_query_finds_mails_and_prints_them_as_documented() -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", info["voList"][0]["requestTime"])
         queries = [({"email": "bad@example.org"}, 1), ({"labelName": "orders"}, 1), ({"status": "5"}, 1),
                    ({"subStatus": "404;503"}, 2), ({"start": "1"}, 2), ({"limit": "1"}, 1), ({"apiUserList": "x"}, 0),
+                   ({"labelId": "1"}, 1), ({"labelId": "1", "labelName": "other"}, 1), ({"labelId": "2"}, 0),
                    ({"emailIds": good, "api_user": "other"}, 0)]  # fmt: skip
         for fields, count in queries:
             assert status(sandbox, **fields).json["info"]["voListSize"] == count, fields

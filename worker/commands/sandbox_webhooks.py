@@ -16,9 +16,10 @@ SETTING = {"aurorasendcloud-sms": "sms_webhook"}
 
 
 class SandboxWebhooks:
-    """Points the sandbox's webhooks at the hooks server on this host, each account's with its own secret.
+    """Points the sandbox's webhooks at the hooks server on this host, each key's with its own secret.
 
-    A sandbox posts to one address, as a provider does: that of its first account, which stands for all of its key.
+    A sandbox posts what concerns a key to one address, as a provider does: that of the key's first account, which
+    stands for all of them.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -51,15 +52,28 @@ class SandboxWebhooks:
 
 
 def patches(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The settings of each of the sandbox's providers that has an account with a webhook secret, by its name there."""
+    """The settings of each of the sandbox's providers that has an account with a webhook secret, by its name there.
+
+    What the first such account of a provider has is the provider's; that of other keys stands among its `endpoints`.
+    """
     found: dict[str, dict[str, Any]] = {}
+    first: dict[str, str] = {}
     for account in settings.accounts.values():
-        provider = account.provider
-        secret = account.account.credentials.get(provider.webhook_credential or "")
-        if provider.webhook_credential is not None and secret:
-            webhook = {"url": f"{settings.hooks.bind.url}/hooks/{account.name}", "secret": secret}
-            found.setdefault(_family(provider), {}).setdefault(SETTING.get(provider.name, "webhook"), webhook)
+        provider, credentials = account.provider, account.account.credentials
+        secret = credentials.get(provider.webhook_credential or "")
+        if provider.webhook_credential is None or not secret:
+            continue
+        webhook = {"url": f"{settings.hooks.bind.url}/hooks/{account.name}", "secret": secret}
+        known = found.setdefault(_family(provider), {}).setdefault(SETTING.get(provider.name, "webhook"), webhook)
+        key = credentials[_identity(provider)]
+        if key != first.setdefault(provider.name, key):
+            known.setdefault("endpoints", {}).setdefault(key, webhook)
     return found
+
+
+def _identity(provider: Provider) -> str:
+    """The credential by which a provider knows whose webhooks they are."""
+    return next(credential.name for credential in provider.credentials if credential.identifies_key)
 
 
 def _family(provider: Provider) -> str:

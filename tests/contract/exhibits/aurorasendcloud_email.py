@@ -104,6 +104,32 @@ EXHIBIT = Exhibit(
         Forbidden(mail(), "options.sendTags", "at most 50 characters", options={"sendTags": ["x" * 51]}),
         Forbidden(mail(), "options.contentSummary", "at most 200 bytes", options={"contentSummary": "ż" * 101}),
         Forbidden(mail(), "options.useNotification", "one of true, false", options={"useNotification": "yes"}),
+        Forbidden(
+            mail(html=None, text="Hi"), "options.contentSummary", "html only", options={"contentSummary": "Short"}
+        ),
+        Forbidden(mail(headers={"X Y": "x"}), "headers", "only names that are headers"),
+        Forbidden(mail(headers={"Bcc": "eve@example.org"}), "headers", "the message's own fields", ours=True),
+        Forbidden(template(), "options.headers", "only names", options={"headers": {"X Y": "x"}}),
+        Forbidden(template(variables={"": "x"}), "variables", "not empty"),
+        Forbidden(mail(), "options.pubsub", "not empty", options={"pubsub": {"": "x"}}),
+        Forbidden(
+            template(variables={"a": "b"}),
+            "options.pubsub",
+            "does not go with",
+            options={"pubsub": {"c": "d"}},
+            ours=True,
+        ),
+        Forbidden(
+            mail(),
+            "options.filters.open_tracking.settings.enable",
+            "one of 0, 1",
+            options={"filters": {"open_tracking": {"settings": {"enable": "2"}}}},
+        ),
+        Forbidden(mail(), "options.filters", "a mapping", options={"filters": "open_tracking"}),
+        Forbidden(
+            mail(), "options.settings.unsubscribe.page_id", "a number", options={"settings.unsubscribe.page_id": "one"}
+        ),
+        Forbidden(mail(), "options.send_domain", "a domain", options={"send_domain": "nowhere"}),
         Forbidden(mail(), "options.unheard", "is not an option", options={"unheard": "x"}, ours=True),
         Forbidden(template(template=""), "template", "at least 1 character"),
         Forbidden(template(language="en"), "language", "no such field", ours=True),

@@ -8,6 +8,7 @@ import pytest
 from sandbox.aulm.bodies import Refused
 from sandbox.aulm.events import judge, signature, status_event, webhook_headers
 from sandbox.aulm.keys import CoolDown, presented_key
+from sandbox.aulm.message import Message
 from sandbox.aulm.quota import DAY, WEEK, Slots, midnight
 from sandbox.aulm.settings import Lockout, Quota
 from sandbox.webhooks import Reply, Verdict
@@ -30,7 +31,7 @@ def test_the_worked_example_is_signed_as_printed() -> None:
 def test_a_status_event_is_written_byte_for_byte_like_the_example(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sandbox.aulm.events.uuid.uuid4", lambda: "3d6c9a52-1f7e-4b0a-8c34-5e9f2a7b1c60")
     session, message = "9b2f4c1e-6d3a-4e57-a1c8-0f7d5b3e2a94", "3EB0C767D26A1D8F2B4E"
-    event = status_event(session, message, "+966512345678", "delivered", NOW)
+    event = status_event(Message("live:0", session, message, "+966512345678", 0, NOW), "delivered", NOW)
 
     assert event.body == BODY
     headers = webhook_headers(event, SECRET, 3)
