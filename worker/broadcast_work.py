@@ -9,11 +9,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, and_, case, func, insert, literal_column, null, or_, select, update
 
 from paceline import tables
-from paceline.broadcast.control import counts_of
+from paceline.broadcast.control import OVER, REPORTED_FOR, counts_of
 from paceline.broadcast.definition import Definition
 from paceline.broadcast.runs import copy_chunk
 from paceline.broadcast.staging import discard_some
+from paceline.broadcast.stored import definition_in
 from paceline.clock import now
+from paceline.content import keyring_of
 from paceline.database import read, write
 from paceline.transactions import CoreTransaction
 
@@ -26,7 +28,6 @@ CHUNK = 500  # rows a transaction
 DUTY = 50.0  # times what all counts took, until the next: a fiftieth of the time
 RUNNING_EVERY = 2.0  # seconds between two counts of one that runs
 OVER_EVERY = 60.0  # of one that is over
-REPORTED_FOR = 7 * 86_400.0  # seconds after its end in which reports on its messages are still counted
 DISCARDED_AFTER = 60.0  # seconds after which whoever was removing a broadcast is taken for dead
 BUDGET = 20.0  # seconds of one round
 
@@ -65,7 +66,7 @@ class BroadcastWork:
                         .where(BROADCAST.c.id == id_, BROADCAST.c.status == "expanding")
                         .with_for_update(skip_locked=True)
                     ).one_or_none()
-                    copied, more = (0, False) if row is None else copy_chunk(CoreTransaction(connection), row)
+                    copied, more = (0, False) if row is None else copy_chunk(connection, row)
                 total += copied
                 if row is not None and not more:
                     self._wake(row.via)
@@ -133,7 +134,7 @@ class BroadcastWork:
 
     def _count(self, ends: float) -> int:
         """Count those that run or were over not long ago; all counts together take at most a fiftieth of the time."""
-        recent = and_(BROADCAST.c.status.in_(("finished", "cancelled")), BROADCAST.c.finished_at > now() - REPORTED_FOR)
+        recent = and_(BROADCAST.c.status.in_(OVER), BROADCAST.c.finished_at > now() - REPORTED_FOR)
         own = BROADCAST.c.job_id.is_(None)  # its provider counts the others
         asked = (
             BROADCAST.c.id,
@@ -168,7 +169,7 @@ def counted(counts: dict[str, int]) -> dict[str, Any]:
 def definition_of(connection: Connection, id_: str) -> Definition:
     """A broadcast's definition."""
     text = connection.execute(select(BROADCAST.c.definition).where(BROADCAST.c.id == id_)).scalar_one()
-    return Definition.from_json(json.loads(text))
+    return definition_in(keyring_of(connection), id_, text)
 
 
 _some = (
@@ -179,6 +180,6 @@ _some = (
 _WAIT_THOUGH_OVER = (
     select(BROADCAST.c.id, func.max(BROADCAST.c.status).label("status"))
     .join(STREAM, STREAM.c.broadcast == BROADCAST.c.id)
-    .where(BROADCAST.c.status.in_(("finished", "cancelled")), _some.scalar_subquery().is_not(None))
+    .where(BROADCAST.c.status.in_(OVER), _some.scalar_subquery().is_not(None))
     .group_by(BROADCAST.c.id)
 )

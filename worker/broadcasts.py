@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, bindparam, literal_column, select, up
 from paceline import tables
 from paceline.broadcast import hosted
 from paceline.broadcast.control import counts_of
-from paceline.broadcast.definition import Definition
+from paceline.broadcast.definition import RAMP_DAY, Definition
 from paceline.broadcast.runs import new_run
 from paceline.broadcast.schedule import next_run, zone_of
 from paceline.broadcast.steps import note
@@ -30,7 +30,6 @@ BROADCAST = tables.columns(tables.Broadcast)
 STREAM = tables.columns(tables.Stream)
 MESSAGE = tables.columns(tables.Message)
 
-RAMP_DAY = 86_400.0  # seconds
 OPEN: Any = literal_column("status NOT IN ('finished', 'cancelled')")  # as it stands in the partial index
 STEERED = ("scheduled", "running")
 
@@ -105,6 +104,8 @@ class Broadcasts:
         if row.job_id is not None:
             return Plan(ends=True) if hosted.ended(connection, row.job_id) else NOTHING
         definition = self._definition(connection, row.id)
+        if hosted.is_hosted(definition):
+            return NOTHING  # its provider has not been asked yet
         if definition.cron is not None:
             return Plan(recurs=True) if row.next_run_at is None or row.next_run_at <= row.now else NOTHING
         today = _ramp_day(row, lines)
@@ -160,7 +161,8 @@ class Broadcasts:
             note(transaction, row.id, row.name, row.via, "running")
         if plan.ends:
             counts, reason = _result(connection, row)
-            ended = {"status": "finished", "finished_at": now(), "updated_at": now(), "reason": reason}
+            ended: dict[str, Any] = {"status": "finished", "finished_at": now(), "updated_at": now(), "reason": reason}
+            ended |= {name: counts[name] for name in hosted.TOTALS if name in counts}
             connection.execute(mine.values(**ended, **counted(counts)))
             note(transaction, row.id, row.name, row.via, "finished")
             log.info("broadcast_finished", broadcast=row.id, **counts)

@@ -8,14 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from paceline import jobs
 from paceline.broadcast.advice import warnings_for
 from paceline.broadcast.control import BroadcastView, Control
 from paceline.broadcast.definition import Definition, Preview, Ramp, define
 from paceline.broadcast.expansion import Expander, Tell, preview
-from paceline.broadcast.forecast import PROVIDERS_PACE, Forecast, forecast_of
-from paceline.broadcast.hosted import OPERATION, arguments_of, host_of, hosted
+from paceline.broadcast.forecast import Forecast, forecast_of
+from paceline.broadcast.hosted import admitted, hold, host_of, hosted
 from paceline.broadcast.hosted import begin as begin_job
+from paceline.broadcast.hosted_forecast import forecast_before
 from paceline.broadcast.recipients import Row, Source, read
 from paceline.broadcast.rejects import rejects_file
 from paceline.broadcast.staging import abandon, begin, exists, release, stage
@@ -26,6 +26,12 @@ from paceline.messages import Message
 from paceline.opened import Opened
 
 Before = Callable[[BroadcastView, Forecast], None]
+
+COUNTED_LATER = "the recipients are counted by the provider, once it has imported them; `broadcast show` says how many"
+OWN_TESTS = (
+    "cannot be tested from here: this account's provider sends its own tests before it schedules a broadcast; "
+    'name them in its options, as in test_contacts = [{phone = "+15555550100"}]'
+)
 
 
 class Broadcasting:
@@ -68,9 +74,12 @@ class Broadcasting:
         It goes at once; or at `send_at`, an aware datetime, or a time on the wall in `timezone`; with
         `timezone="recipient"` on each recipient's own wall (the zone in `zone_column`, or that of their number). `cron`
         is a recurrence in `timezone`, each run a broadcast of its own. `sending_hours` ("09:00-20:00") are kept in that
-        zone, what is left going on the next day; at `expires_at` the rest expires. `ramp_up` ({"first": 50, "growth":
-        2}) warms a number up, day by day. Numbers without a + are read as in `default_region`. Broadcasts on a lane
-        share it by `weight`. `paused` stages it and waits for `resume`.
+        zone, what is left going on the next day; at `expires_at`, an aware datetime or a time on the wall in
+        `timezone`, the rest expires. `ramp_up` ({"first": 50, "growth": 2}) warms a number up, day by day. Numbers
+        without a + are read as in `default_region`. Broadcasts on a lane share it by `weight`. `paused` stages it and
+        waits for `resume`.
+
+        Where the account's provider sends broadcasts itself, `recipients` is the https URL of the CSV that it imports.
 
         The same `name` with the same definition and recipients returns the same broadcast, and takes up one whose
         staging was interrupted; with others it raises `IdempotencyConflict`. Raises `InvalidMessage` (of which
@@ -82,9 +91,8 @@ class Broadcasting:
             defaults=defaults, weight=weight, ramp_up=ramp_up, options=options, metadata=metadata,
         )  # fmt: skip
         opened = self._open()
-        host = host_of(opened.directories.current(via).find(via))
-        if host is not None:
-            return self._hosted(hosted(definition, recipients), host, before)
+        if self._host(via) is not None:
+            return self._hosted(hosted(definition, recipients), before, paused=paused)
         with rejects_file(rejects) as opens:
             broadcast_id = stage(
                 opened,
@@ -108,9 +116,11 @@ class Broadcasting:
         more = {key: value for key, value in more.items() if key not in ("paused", "before")}
         definition = self._define(name, message, via, **more)
         opened = self._open()
-        if host_of(opened.directories.current(via).find(via)) is not None:
-            arguments_of(hosted(definition, recipients), self._database_now())
-            return Preview(), Forecast(None, 0, 0, PROVIDERS_PACE, late=False)
+        if self._host(via) is not None:
+            definition = hosted(definition, recipients)
+            admitted(opened.directories.current(via), definition, "", self._database_now())
+            with opened.read() as connection:
+                return Preview(warnings=(COUNTED_LATER,)), forecast_before(connection, definition)
         with rejects_file(rejects) as opens:
             expander = self._expander(definition, "", self._database_now())
             found = preview(opened, read(recipients), expander, rejects=opens(False), tell=tell or _nobody)
@@ -127,14 +137,17 @@ class Broadcasting:
         """
         more = {key: value for key, value in more.items() if key not in ("paused", "before", "rejects", "tell")}
         definition = self._define(name, message, via, **more)
+        if self._host(via) is not None:
+            raise InvalidMessage("to", OWN_TESTS)
         first: Row = next(read(recipients))
         expander = self._expander(definition, "", self._database_now())
+        digest = expander.safe.keyed(definition.digest)
         samples = [expander.sample(first, address) for address in to]
         return [
             self.enqueue(  # type: ignore[attr-defined]  # Client's
                 one,
                 via=via,
-                idempotency_key=f"broadcast-test/{definition.digest}/{number_of(expander, one)}",
+                idempotency_key=f"broadcast-test/{digest}/{number_of(expander, one)}",
                 options=definition.options,
                 metadata=definition.metadata,
             )
@@ -159,23 +172,27 @@ class Broadcasting:
         more = {key: value for key, value in more.items() if key not in ("paused", "before", "rejects", "tell")}
         return list(self._warnings(self._define(name, message, via, **more)))
 
-    def _hosted(self, definition: Definition, host: Carrier, before: Before | None) -> BroadcastView:
+    def _hosted(self, definition: Definition, before: Before | None, *, paused: bool) -> BroadcastView:
         """Have the account's provider send it."""
         opened = self._open()
         begun = begin(opened, definition)
         if begun.progress is not None:
-            secret = opened.directories.current(definition.via).secret
             try:
-                arguments = arguments_of(definition, begun.began)
-                call = jobs.admit(host, OPERATION, arguments, f"broadcast/{begun.id}", secret)
+                call = admitted(opened.directories.current(definition.via), definition, begun.id, begun.began)
             except InvalidMessage:
                 abandon(opened, begun.id)
                 raise
             if before is not None:
                 before(*self._control().under_way(begun.id))
-            opened.write(lambda transaction: begin_job(transaction, begun.id, definition, call))
-            self._wake_via(definition.via)
+            if paused:
+                opened.write(lambda transaction: hold(transaction, begun.id, definition))
+            else:
+                opened.write(lambda transaction: begin_job(transaction, begun.id, definition, call))
+                self._wake_via(definition.via)
         return self._control().show(begun.id)
+
+    def _host(self, via: str) -> Carrier | None:
+        return host_of(self._open().directories.current(via).find(via))
 
     def _define(self, name: str, message: Message, via: str, **more: Any) -> Definition:
         directory = self._open().directories.current(via)
@@ -193,7 +210,7 @@ class Broadcasting:
 
     def _expander(self, definition: Definition, broadcast_id: str, began: float) -> Expander:
         directory = self._open().directories.current(definition.via)
-        return Expander(definition, directory.find(definition.via), directory.secret, broadcast_id, began)
+        return Expander(definition, directory.find(definition.via), directory.content, broadcast_id, began)
 
     def _control(self) -> Control:
         return Control(self._open(), self._wake_via, self.start, self.cancel_job)  # type: ignore[attr-defined]  # Client's

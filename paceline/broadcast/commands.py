@@ -10,7 +10,7 @@ from paceline.broadcast.control import BroadcastView
 from paceline.broadcast.definition import Preview
 from paceline.broadcast.file import load
 from paceline.broadcast.forecast import Forecast
-from paceline.broadcast.progress import follow, reading
+from paceline.broadcast.watching import follow, reading
 from paceline.client import Client
 from paceline.producing import AsJson, Config, columns, emit
 from paceline.views import iso
@@ -133,7 +133,7 @@ def forecast(
         return
     for warning in preview.warnings:
         _warn(warning)
-    emit("\n".join([_counted(preview), *_foretold(found)]))
+    emit("\n".join([*_counted(preview), *_foretold(found)]))
 
 
 def retry(
@@ -170,17 +170,19 @@ def _foretell(view: BroadcastView, found: Forecast) -> None:
     names = ("recipients", "duplicates", "suppressed", "invalid", "messages", "parts")
     recipients, duplicates, suppressed, invalid, messages, parts = (view.counts[name] for name in names)
     counted = Preview(recipients, duplicates, suppressed, invalid, messages, parts)
-    _line("\n".join([_counted(counted), *_foretold(found)]))
+    _line("\n".join([*_counted(counted), *_foretold(found)]))
 
 
 def _described(view: BroadcastView) -> list[str]:
-    facts = {name: value for name, value in view.as_json().items() if name != "counts" and value is not None}
+    facts = {name: value for name, value in view.as_json().items() if name != "counts" and value not in (None, {})}
     facts |= {name: f"{number:,}" for name, number in view.counts.items() if number or name == "messages"}
     width = max(map(len, facts))
     return [f"{name.ljust(width)}  {value}" for name, value in facts.items()]
 
 
-def _counted(found: Preview) -> str:
+def _counted(found: Preview) -> list[str]:
+    if not found.recipients:
+        return []  # its provider counts them, later
     left_out = [
         f"{number:,} {name}"
         for name, number in (
@@ -191,7 +193,7 @@ def _counted(found: Preview) -> str:
         if number
     ]
     without = f" (left out: {', '.join(left_out)})" if left_out else ""
-    return f"{found.messages:,} of {found.recipients:,} recipients{without}, {found.parts:,} parts"
+    return [f"{found.messages:,} of {found.recipients:,} recipients{without}, {found.parts:,} parts"]
 
 
 def _foretold(found: Forecast) -> list[str]:

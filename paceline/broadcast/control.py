@@ -11,11 +11,13 @@ from sqlalchemy import Connection, String, bindparam, func, insert, null, or_, s
 
 from paceline import jobs, tables
 from paceline.broadcast import hosted
-from paceline.broadcast.definition import Definition
 from paceline.broadcast.forecast import Forecast, forecast_of_row
 from paceline.broadcast.hosted import Start
+from paceline.broadcast.hosted_forecast import forecast_under_way
 from paceline.broadcast.steps import note
+from paceline.broadcast.stored import definition_in, metadata_in
 from paceline.clock import now
+from paceline.content import Keyring, keyring_of
 from paceline.errors import BroadcastNotFound, PacelineError
 from paceline.opened import Opened
 from paceline.status import LEVELS, Status
@@ -29,6 +31,7 @@ EVENT = tables.columns(tables.Event)
 
 EXACT = 20_000  # messages up to which a broadcast's are counted whenever it is looked at
 CHUNK = 500  # rows a transaction
+REPORTED_FOR = 7 * 86_400.0  # seconds after its end in which reports on its messages are still counted
 OVER = ("finished", "cancelled")
 
 
@@ -56,6 +59,7 @@ class BroadcastView:
     finished_at: datetime | None
     counted_at: datetime | None
     job_id: str | None
+    metadata: Mapping[str, str]
     _control: "Steering" = field(repr=False, compare=False)
 
     def refresh(self) -> "BroadcastView":
@@ -140,7 +144,7 @@ class Control:
     def forecast(self, name: str) -> Forecast:
         """When its last message will have left. Raises `BroadcastNotFound`."""
         with self._opened.read() as connection:
-            return forecast_of_row(connection, _row(connection, name))
+            return _forecast(connection, _row(connection, name))
 
     def pause(self, name: str) -> BroadcastView:
         """Raises `BroadcastNotFound`, or `PacelineError` if it is over."""
@@ -148,7 +152,15 @@ class Control:
 
     def resume(self, name: str) -> BroadcastView:
         """Raises `BroadcastNotFound`, or `PacelineError` if it is over."""
-        view = self._steer(name, "resumed", lambda transaction, row: self._set_paused(transaction, row, paused=False))
+        begin = self._not_begun(self._find(name))
+
+        def change(transaction: Transaction, row: Any) -> None:
+            if begin is None:
+                self._set_paused(transaction, row, paused=False)
+            else:
+                begin(transaction)
+
+        view = self._steer(name, "resumed", change)
         self._wake(view.via)
         return view
 
@@ -166,11 +178,15 @@ class Control:
         """Queue its failed messages again, those whose reason begins with `reason`; how many.
 
         Never one that may have been accepted, nor one that failed after this was called. Raises `BroadcastNotFound`,
-        or `PacelineError` if it was cancelled.
+        or `PacelineError` if it was cancelled, or is its provider's to send.
         """
         row = self._find(name)
         if row.status == "cancelled":
             raise PacelineError(f"The broadcast {row.name!r} is cancelled: nothing of it is sent any more.")
+        if row.job_id is not None:
+            raise PacelineError(
+                f"The broadcast {row.name!r} is sent by its provider: nothing of it is retried from here."
+            )
         with self._opened.read() as connection:
             at = connection.scalar(select(now()))
         lines = select(STREAM.c.id).where(STREAM.c.broadcast == row.id)
@@ -211,8 +227,17 @@ class Control:
     def _steer_job(self, row: Any, step: str) -> None:
         with self._opened.read() as connection:
             job = jobs.job(connection, row.job_id)
-        zone = hosted.zone_of_schedule(Definition.from_json(json.loads(row.definition)))
+            zone = hosted.zone_of_schedule(definition_in(keyring_of(connection), row.id, row.definition))
         hosted.steer(job, step, zone or "", self._start, self._cancel_job)
+
+    def _not_begun(self, row: Any) -> Callable[[Transaction], None] | None:
+        """What asks its provider for it, if that is to send it and was not asked yet."""
+        with self._opened.read() as connection:
+            definition = definition_in(keyring_of(connection), row.id, row.definition)
+        if row.job_id is not None or row.status in OVER or not hosted.is_hosted(definition):
+            return None
+        call = hosted.admitted(self._opened.directories.current(row.via), definition, row.id, row.created_at)
+        return lambda transaction: hosted.begin(transaction, row.id, definition, call)
 
     def _set_paused(self, transaction: Transaction, row: Any, *, paused: bool) -> None:
         values = {"paused": paused, "updated_at": now()}
@@ -223,24 +248,28 @@ class Control:
         """Where one stands that is staged and not let go yet, and when it would end if it were now."""
         with self._opened.read() as connection:
             row = _row(connection, broadcast_id)
-            return self._view(connection, row), forecast_of_row(connection, row, resumed=True)
+            return self._view(connection, row), _forecast(connection, row, resumed=True)
 
     def _find(self, name: str) -> Any:
         with self._opened.read() as connection:
             return _row(connection, name)
 
     def _view(self, connection: Connection, row: Any) -> BroadcastView:
+        keys = keyring_of(connection)
         if row.job_id is not None and (standing := hosted.standing_of(connection, row)) is not None:
-            view = self._made(row, standing.counts, connection.scalar(select(now())))
+            view = self._made(keys, row, standing.counts, connection.scalar(select(now())))
             status = row.status if row.status in OVER else standing.status
             return replace(view, status=status, counts=standing.counts, reason=standing.reason)
         counts = json.loads(row.counts)
         counted_at = row.counted_at
-        if row.job_id is None and (row.messages <= EXACT or row.counted_at is None):
-            counts, counted_at = counts_of(connection, row.id), connection.scalar(select(now()))
-        return self._made(row, counts, counted_at)
+        # Its messages may be forgotten before its counts are.
+        at = float(connection.scalar(select(now())) or 0.0)
+        old = row.finished_at is not None and row.finished_at < at - REPORTED_FOR
+        if row.job_id is None and (row.counted_at is None or (row.messages <= EXACT and not old)):
+            counts, counted_at = counts_of(connection, row.id), at
+        return self._made(keys, row, counts, counted_at)
 
-    def _made(self, row: Any, counts: Mapping[str, int], counted_at: float | None) -> BroadcastView:
+    def _made(self, keys: Keyring, row: Any, counts: Mapping[str, int], counted_at: float | None) -> BroadcastView:
         total = {"recipients": row.recipients, "duplicates": row.duplicates, "suppressed": row.suppressed}
         total |= {"invalid": row.invalid, "messages": row.messages, "parts": row.parts}
         return BroadcastView(
@@ -259,6 +288,7 @@ class Control:
             finished_at=_moment(row.finished_at),
             counted_at=_moment(counted_at),
             job_id=row.job_id,
+            metadata=metadata_in(keys, row.id, row.definition),
             _control=self,
         )
 
@@ -295,6 +325,12 @@ def _row(connection: Connection, name: str) -> Any:
     if row is None:
         raise BroadcastNotFound("No broadcast has this name or id.")
     return row
+
+
+def _forecast(connection: Connection, row: Any, *, resumed: bool = False) -> Forecast:
+    if hosted.is_hosted(definition_in(keyring_of(connection), row.id, row.definition)):
+        return forecast_under_way(connection, row, resumed=resumed)
+    return forecast_of_row(connection, row, resumed=resumed)
 
 
 def _status(row: Any) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 import phonenumbers
 
-from paceline.broadcast.recipients import Source
 from paceline.broadcast.schedule import RECIPIENT, Hours, check_cron, check_zone, local_instant
 from paceline.door import check_extras, check_priority, check_time
 from paceline.errors import InvalidMessage
@@ -18,10 +17,9 @@ from paceline.messages import Message, check_mapping, from_json
 LONGEST_NAME = 200  # characters
 LAST_ZONE = 12 * 3600.0  # seconds that the last zone is behind UTC
 
+RAMP_DAY = 86_400.0  # seconds that each day of a ramp-up lasts, whatever the clocks do
 MOST_DAYS = 366  # of a ramp-up
 MOST_MESSAGES = 1_000_000_000
-
-STATUSES = ("scheduled", "running", "paused", "finished", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +158,7 @@ def define(
     if cron is not None:
         _check_recurrence(cron, timezone, send_at, expires_at, ramp_up)
     at, local = _send_at(send_at, timezone, now)
-    ends = check_time("expires_at", expires_at)
+    ends = _expires_at(expires_at, timezone)
     if ends is not None and ends <= max(now, at or 0.0):
         raise InvalidMessage("expires_at", "must lie in the future, and after send_at")
     if sending_hours is not None:
@@ -222,6 +220,16 @@ def _send_at(send_at: object, timezone: str | None, now: float) -> tuple[float |
     return at, None
 
 
+def _expires_at(expires_at: object, timezone: str | None) -> float | None:
+    """One instant, also where recipients have their own time: a deadline is the broadcast's."""
+    if isinstance(expires_at, datetime) and expires_at.utcoffset() is None:
+        if timezone is None or timezone == RECIPIENT:
+            rule = "must have an offset, such as +01:00 or Z, unless timezone names a zone in which it is meant"
+            raise InvalidMessage("expires_at", rule)
+        return local_instant(expires_at, timezone, "expires_at")
+    return check_time("expires_at", expires_at)
+
+
 def _region(region: object) -> str | None:
     if region is None:
         return None
@@ -240,6 +248,3 @@ def _ramp(ramp: object) -> Ramp | None:
         if whole and grows:
             return Ramp(int(first), float(growth))  # type: ignore[arg-type]  # a whole number, just now
     raise InvalidMessage("ramp_up", "must be {first: a whole number of messages, growth: a number from 1 to 100}")
-
-
-__all__ = ["STATUSES", "Definition", "Preview", "Ramp", "Source", "define"]

@@ -23,14 +23,15 @@ from paceline.broadcast.rendering import Rendering
 from paceline.broadcast.schedule import check_zone, local_instant, zone_of
 from paceline.bulk import CHUNK
 from paceline.capabilities import check, parts
+from paceline.content import Content
 from paceline.directory import Via
-from paceline.door import Entry, payload_of
+from paceline.door import MESSAGE, Entry, payload_of
 from paceline.errors import InvalidMessage
 from paceline.ids import new_id
 from paceline.messages import Message
 from paceline.opened import Opened
 from paceline.status import LEVELS
-from paceline.suppression import find, normalised, pairs_of
+from paceline.suppression import find, named, normalised, pairs_of
 from paceline.transactions import CoreTransaction
 
 PHONES = ("sms", "whatsapp")  # the channels whose recipients are numbers
@@ -102,14 +103,14 @@ class Chunk:
 class Expander:
     """Makes one broadcast's messages.
 
-    `secret` is the installation's; `broadcast_id` the one whose keys they bear; `began`, Unix seconds, when it was
-    ordered: what lay in the future then is not refused now.
+    `safe` is how the installation writes content; `broadcast_id` the one whose keys they bear; `began`, Unix seconds,
+    when it was ordered: what lay in the future then is not refused now.
     """
 
-    def __init__(self, definition: Definition, via: Via, secret: bytes, broadcast_id: str, began: float) -> None:
+    def __init__(self, definition: Definition, via: Via, safe: Content, broadcast_id: str, began: float) -> None:
         self._definition = definition
         self._via = via
-        self._secret = secret
+        self.safe = safe
         self._id = broadcast_id
         self._began = began
         self._rendering = Rendering(definition.message, definition.defaults)
@@ -155,13 +156,15 @@ class Expander:
             id=id_,
             via=self._via,
             priority=self._level,
-            payload=payload_of(message.as_json(), definition.metadata, definition.options),
+            payload=self.safe.seal(
+                payload_of(message.as_json(), definition.metadata, definition.options), MESSAGE, id_
+            ),
             idempotency_key=self.key(asked[0][1] if asked else message.to),
             digest="",
             send_at=None,
             expires_at=definition.expires_at,
             ready=True,
-            asked=asked,
+            asked=named(self.safe, asked),
             broadcast=True,
         )
         return Staged(
@@ -177,7 +180,7 @@ class Expander:
     def key(self, recipient: str) -> str:
         """What makes a recipient of this broadcast one: a keyed digest, since a key is no place for a number."""
         said = f"broadcast\0{self._id}\0{recipient}".encode("utf-8", "surrogatepass")
-        return f"broadcast/{self._id}/{hmac.digest(self._secret, said, 'sha256').hex()[:32]}"
+        return f"broadcast/{self._id}/{hmac.digest(self.safe.secret, said, 'sha256').hex()[:32]}"
 
     def _checked(self, message: Message) -> int:
         """Check it against every account that may carry it; the parts that it is billed as."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from paceline.broadcast.recipients import URLS
 from paceline.errors import InvalidMessage
 from paceline.messages import from_json
 
@@ -40,7 +41,7 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(data.get("paused", False), bool):
         raise InvalidMessage("paused", "must be true or false")
     values: dict[str, Any] = {**data, "message": from_json({"kind": "text", **data["message"]})}
-    if not data["recipients"].startswith("https://"):
+    if not data["recipients"].startswith(URLS):
         values["recipients"] = path.parent / data["recipients"]
     if "rejects" in data:
         values["rejects"] = path.parent / str(data["rejects"])

@@ -1,6 +1,5 @@
 """When a broadcast's last message will have left: one reading of the database, and `simulation` on it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,19 +8,19 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, literal_column, select
 
 from paceline import tables
-from paceline.broadcast.definition import Definition, Preview
+from paceline.broadcast.definition import RAMP_DAY, Definition, Preview
 from paceline.broadcast.schedule import next_run
 from paceline.broadcast.simulation import HOURS, RAMP, WORKERS, Outlook, Queue, simulate
 from paceline.broadcast.standing import Standing, of_lanes, standing
+from paceline.broadcast.stored import definition_in
 from paceline.broadcast.times import begins_at, windows
+from paceline.content import keyring_of
 from paceline.status import LEVELS
 from paceline.views import iso, moment
 
 STREAM = tables.columns(tables.Stream)
 MESSAGE = tables.columns(tables.Message)
 
-RAMP_DAY = 86_400.0  # seconds
-PROVIDERS_PACE = "the provider's own pace"  # of one that the provider sends itself
 
 Lines = Mapping[tuple[str, int], int]  # how many messages wait, by zone and day of the ramp-up
 
@@ -59,6 +58,14 @@ class _Day:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Waits:
+    """What waits in one of its lines, and the line's place among its rivals; None: that of one which comes new."""
+
+    count: int
+    passed: float | None = None
+
+
 NO_DAY = _Day(0, 0.0)
 
 
@@ -68,7 +75,8 @@ def forecast_of(connection: Connection, definition: Definition, found: Preview, 
     start = lane.at
     if definition.cron is not None:
         start = next_run(definition.cron, definition.timezone or "UTC", lane.at)
-    return _told(lane, _own(definition, lines, lane.at, start), found.messages, found.parts, definition.expires_at)
+    own = _own(definition, {line: _Waits(count) for line, count in lines.items()}, lane, start)
+    return _told(lane, own, found.messages, found.parts, definition.expires_at)
 
 
 def forecast_of_row(connection: Connection, row: Any, *, resumed: bool = False) -> Forecast:
@@ -76,9 +84,7 @@ def forecast_of_row(connection: Connection, row: Any, *, resumed: bool = False) 
     if row.status in ("finished", "cancelled"):
         ended = None if row.finished_at is None else moment(row.finished_at)
         return Forecast(ended, row.messages, row.parts, "", late=False)
-    definition = Definition.from_json(json.loads(row.definition))
-    if row.job_id is not None or "source_url" in definition.options:
-        return Forecast(None, row.messages, row.parts, PROVIDERS_PACE, late=False)
+    definition = definition_in(keyring_of(connection), row.id, row.definition)
     if row.paused and not resumed:
         late = row.expires_at is not None
         return Forecast(None, row.messages, row.parts, "it is paused", late=late, advice="resume it")
@@ -86,7 +92,7 @@ def forecast_of_row(connection: Connection, row: Any, *, resumed: bool = False) 
     lane = standing(connection, row.via, exclude=row.id, busy_since=busy)
     lines, today = _waiting(connection, row.id)
     start = lane.at if row.next_run_at is None else row.next_run_at
-    own = _own(definition, lines, lane.at, start, today)
+    own = _own(definition, lines, lane, start, today)
     return _told(lane, own, row.messages, row.parts, row.expires_at)
 
 
@@ -109,38 +115,45 @@ def _last_of_line(lane: Standing, level: int) -> float | None:
         return None
     mine = [queue for queue in lane.queues if queue.level == level and queue.name.endswith("/line")]
     others = [queue for queue in lane.queues if queue not in mine]
-    last = Queue("mine", 1 + sum(queue.count for queue in mine), level)
+    passed = min((queue.passed for queue in mine), default=0.0)
+    last = Queue("mine", 1 + sum(queue.count for queue in mine), level, passed=passed)
     outlook = simulate(lane.at, lane.bounds, [*others, last], opens_at=lane.opens_at, rate=lane.rate)
     return outlook["mine"].finish_at
 
 
-def _waiting(connection: Connection, broadcast_id: str) -> tuple[Lines, _Day]:
-    """What of it waits, and the newest day of its ramp-up."""
+def _waiting(connection: Connection, broadcast_id: str) -> tuple[dict[tuple[str, int], _Waits], _Day]:
+    """What of it waits, and the newest day of its ramp-up. What is on its way has its tokens, which the ledger says."""
     found = connection.execute(
-        select(STREAM.c.zone, STREAM.c.day, STREAM.c.released_at, func.count(MESSAGE.c.id))
+        select(
+            STREAM.c.zone, STREAM.c.day, STREAM.c.released_at, STREAM.c.passed, func.count(MESSAGE.c.id).label("number")
+        )
         .select_from(STREAM)
         .outerjoin(
             MESSAGE,
             and_(
                 MESSAGE.c.stream_id == STREAM.c.id,
                 MESSAGE.c.broadcast,
-                MESSAGE.c.status.in_((literal_column("'queued'"), literal_column("'sending'"))),
+                MESSAGE.c.status == literal_column("'queued'"),
             ),
         )
         .where(STREAM.c.broadcast == broadcast_id)
-        .group_by(STREAM.c.zone, STREAM.c.day, STREAM.c.released_at)
+        .group_by(STREAM.c.zone, STREAM.c.day, STREAM.c.released_at, STREAM.c.passed)
     ).all()
-    let_go = {day: released for _, day, released, _ in found if released is not None}
+    let_go = {row.day: row.released_at for row in found if row.released_at is not None}
     newest = max(let_go, default=0)
-    return {(zone, day): int(count) for zone, day, _, count in found}, _Day(newest, let_go.get(newest, 0.0))
+    lines = {(row.zone, row.day): _Waits(int(row.number), float(row.passed)) for row in found}
+    return lines, _Day(newest, let_go.get(newest, 0.0))
 
 
-def _own(definition: Definition, lines: Lines, at: float, start: float, today: _Day = NO_DAY) -> list[Queue]:
-    level = [str(each) for each in LEVELS].index(definition.priority)
-    waiting = {line: count for line, count in lines.items() if count}
+def _own(
+    definition: Definition, lines: Mapping[tuple[str, int], _Waits], lane: Standing, start: float, today: _Day = NO_DAY
+) -> list[Queue]:
+    at, level = lane.at, [str(each) for each in LEVELS].index(definition.priority)
+    waiting = {line: waits for line, waits in lines.items() if waits.count}
+    new = min((queue.passed for queue in lane.queues if queue.level == level), default=0.0)
     days = sorted({day for _, day in waiting})
     queues = []
-    for (zone, day), count in waiting.items():
+    for (zone, day), waits in waiting.items():
         before = max((each for each in days if each < day), default=None)
         # The first day that waits was let go already, or comes a day after the one that was; the others follow.
         begins = today.at + RAMP_DAY if before is None and 0 < today.number < day else at
@@ -148,13 +161,14 @@ def _own(definition: Definition, lines: Lines, at: float, start: float, today: _
         queues.append(
             Queue(
                 f"own/{zone}/{day}",
-                count,
+                waits.count,
                 level,
                 definition.weight,
                 windows(definition, zone, max(at, start, begins), at),
                 tuple(f"own/{each}/{number}" for each, number in waiting if number == before),
                 gap,
                 start=max(start, begins_at(definition, zone) or 0.0),
+                passed=new if waits.passed is None else waits.passed,
             )
         )
     return queues or [Queue("own", 0, level)]

@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, and_, update
 
 from paceline import jobs, tables
 from paceline.broadcast.definition import Definition
-from paceline.broadcast.recipients import BadRecipients, Source
+from paceline.broadcast.recipients import URLS, BadRecipients, Source
 from paceline.broadcast.rendering import Rendering
 from paceline.broadcast.steps import note
 from paceline.clock import now
-from paceline.directory import Carrier, Via
+from paceline.directory import Carrier, Directory, Via
 from paceline.errors import InvalidMessage, JobNotFound, PacelineError
 from paceline.messages import Media, Text
 from paceline.status import Status
@@ -21,7 +21,10 @@ from paceline.views import JobStatus, JobView, iso, moment
 
 BROADCAST = tables.columns(tables.Broadcast)
 OPERATION = "broadcast"  # the provider's, which does it all
+SOURCE = "source_url"  # the argument that says where its recipients are
 OURS = ("local_send_at", "zone_column", "cron", "expires_at", "sending_hours", "default_region", "ramp_up")
+
+TOTALS = ("recipients", "duplicates", "suppressed", "invalid", "messages", "parts")  # which its provider counts
 
 Start = Callable[..., str]
 
@@ -43,12 +46,17 @@ def host_of(via: Via) -> Carrier | None:
 
 def hosted(definition: Definition, source: Source) -> Definition:
     """The definition with where its recipients are. Raises `InvalidMessage` for what the provider cannot keep to."""
-    if not isinstance(source, str) or not source.startswith(("https://", "http://")):
+    if not isinstance(source, str) or not source.startswith(URLS):
         raise BadRecipients("recipients", "must be the https URL of a CSV file, which this account's provider imports")
-    for name in (*OURS, "defaults", "metadata"):
+    for name in (*OURS, "defaults"):
         if getattr(definition, name):
             raise InvalidMessage(name, "is not for this account, whose provider sends broadcasts itself; leave it out")
-    return replace(definition, options={**definition.options, "source_url": source})
+    return replace(definition, options={**definition.options, SOURCE: source})
+
+
+def is_hosted(definition: Definition) -> bool:
+    """Whether its provider sends it."""
+    return SOURCE in definition.options
 
 
 def arguments_of(definition: Definition, began: float) -> dict[str, Any]:
@@ -79,13 +87,36 @@ def zone_of_schedule(definition: Definition) -> str | None:
     return None if zone is None else str(zone)
 
 
+def admitted(directory: Directory, definition: Definition, broadcast_id: str, began: float) -> jobs.Call:
+    """The job that is this broadcast's, checked. Raises `InvalidMessage`."""
+    host = host_of(directory.find(definition.via))
+    if host is None:
+        raise InvalidMessage("via", "names no account any more whose provider sends broadcasts itself")
+    arguments = arguments_of(definition, began)
+    return jobs.admit(host, OPERATION, arguments, f"broadcast/{broadcast_id}", directory.secret, directory.content)
+
+
 def begin(transaction: Transaction, broadcast_id: str, definition: Definition, call: jobs.Call) -> None:
     """Start the job and say that it is this broadcast's, in one transaction. Safe to repeat."""
-    job = jobs.start(transaction, call, None)
-    mine = update(BROADCAST).where(BROADCAST.c.id == broadcast_id, BROADCAST.c.job_id.is_(None))
-    values = {"job_id": job, "status": "running", "released_at": now(), "updated_at": now()}
-    if transaction.run(mine.values(values).returning(BROADCAST.c.id)):
+    values = {"status": "running", "paused": False, "released_at": now(), "updated_at": now()}
+    if _moved(transaction, broadcast_id, values):
+        mine = update(BROADCAST).where(BROADCAST.c.id == broadcast_id)
+        transaction.run(mine.values(job_id=jobs.start(transaction, call, None)))
         note(transaction, broadcast_id, definition.name, definition.via, "running")
+
+
+def hold(transaction: Transaction, broadcast_id: str, definition: Definition) -> None:
+    """Have it wait for `resume`: nothing has been asked of its provider. Safe to repeat."""
+    values = {"status": "scheduled", "paused": True, "updated_at": now()}
+    if _moved(transaction, broadcast_id, values):
+        note(transaction, broadcast_id, definition.name, definition.via, "scheduled")
+
+
+def _moved(transaction: Transaction, broadcast_id: str, values: Mapping[str, Any]) -> bool:
+    """Whether it had not begun, and is moved on."""
+    idle = and_(BROADCAST.c.job_id.is_(None), BROADCAST.c.status.in_(("expanding", "scheduled")))
+    mine = update(BROADCAST).where(BROADCAST.c.id == broadcast_id, idle, BROADCAST.c.status != values["status"])
+    return bool(transaction.run(mine.values(**values).returning(BROADCAST.c.id)))
 
 
 def standing_of(connection: Connection, row: Any) -> Hosted | None:
@@ -109,8 +140,11 @@ def steer(job: JobView, step: str, timezone: str, start: Start, cancel_job: Call
     """Ask the provider to pause, resume or cancel it. Raises `PacelineError` where that cannot be."""
     progress = job.progress if isinstance(job.progress, Mapping) else {}
     project, at = progress.get("project_id"), progress.get("status")
+    if at is None and progress.get("phase") == "scheduled":
+        at = "scheduled"  # just now, or for a time that is far off: it was not asked about yet
     if step == "cancelled":
-        cancel_job(job.id)
+        if not job.status.final and not cancel_job(job.id):
+            raise PacelineError("One of its requests is on its way to the provider: cancel it again in a moment.")
         if project and at is not None and at not in ("completed", "paused", "draft"):
             start(job.account, "unschedule_project" if at == "scheduled" else "pause_project", project_id=project)
     elif project is None or at is None:
@@ -143,9 +177,16 @@ def _standing(job: JobView) -> Hosted:
     if job.status.final:
         reason = None if job.status is JobStatus.DONE else f"{job.status}: {job.reason or 'no reason was given'}"
         return Hosted("finished", counts, reason)
-    if progress.get("status") == "paused":
-        return Hosted("paused", counts, f"paused by the provider: {progress.get('pause_reason') or 'no reason given'}")
+    if (pause := paused_by(progress)) is not None:
+        return Hosted("paused", counts, pause)
     return Hosted("scheduled" if progress.get("phase") == "scheduled" else "running", counts, job.waiting_for)
+
+
+def paused_by(progress: Mapping[str, Any]) -> str | None:
+    """Why its provider has paused it, if it has."""
+    if progress.get("status") != "paused":
+        return None
+    return f"paused by the provider: {progress.get('pause_reason') or 'no reason given'}"
 
 
 def _number(said: Any, name: str) -> int:

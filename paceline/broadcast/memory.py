@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from paceline.broadcast.advice import warnings_for
-from paceline.broadcast.broadcasting import Before, Broadcasting
+from paceline.broadcast.broadcasting import COUNTED_LATER, Before, Broadcasting
 from paceline.broadcast.control import BroadcastView
 from paceline.broadcast.definition import Definition, Preview, define
 from paceline.broadcast.expansion import KINDS, Expander, Progress, Tell
 from paceline.broadcast.forecast import Forecast
+from paceline.broadcast.hosted import arguments_of, host_of, hosted
 from paceline.broadcast.recipients import Source, read
 from paceline.broadcast.rejects import rejects_file
-from paceline.directory import Via
+from paceline.content import Content
+from paceline.directory import Carrier, Via
 from paceline.door import Entry
 from paceline.enqueue import Receipt
 from paceline.errors import BroadcastNotFound, IdempotencyConflict, PacelineError
@@ -66,7 +68,11 @@ class InMemoryBroadcasting(Broadcasting):
         and kept, and nobody waits for it."""
         known = self._broadcasts.get(name)
         definition = self._define(name, message, via, **more)
-        progress, entries = self._read(definition, recipients, rejects, tell)
+        if self._host(via) is None:
+            progress, entries = self._read(definition, recipients, rejects, tell)
+        else:  # its provider would read them
+            definition, progress, entries = hosted(definition, recipients), Progress(), []
+            arguments_of(definition, self._clock())
         control = MemoryControl(self, self._clock)
         if known is not None:
             if (known.definition.digest, known.digest) != (definition.digest, progress.digest):
@@ -87,6 +93,9 @@ class InMemoryBroadcasting(Broadcasting):
         rejects, tell = more.pop("rejects", None), more.pop("tell", None)
         more = {key: value for key, value in more.items() if key not in ("paused", "before")}
         definition = self._define(name, message, via, **more)
+        if self._host(via) is not None:
+            arguments_of(hosted(definition, recipients), self._clock())
+            return Preview(warnings=(COUNTED_LATER,)), _done(self._clock(), Preview())
         found = self._read(definition, recipients, rejects, tell)[0].preview()
         return replace(found, warnings=self._warnings(definition)), _done(self._clock(), found)
 
@@ -141,6 +150,9 @@ class InMemoryBroadcasting(Broadcasting):
                     tell(progress.preview())
         return progress, entries
 
+    def _host(self, via: str) -> Carrier | None:
+        return host_of(self._via(via))
+
     def _define(self, name: str, message: Message, via: str, **more: Any) -> Definition:
         self._via(via)
         return define(name, message, via, now=-math.inf if name in self._broadcasts else self._clock(), **more)
@@ -152,7 +164,7 @@ class InMemoryBroadcasting(Broadcasting):
         return warnings_for(definition, self._via(definition.via))
 
     def _expander(self, definition: Definition, broadcast_id: str, began: float) -> Expander:
-        return Expander(definition, self._via(definition.via), self._secret, broadcast_id, began)
+        return Expander(definition, self._via(definition.via), Content(self._secret), broadcast_id, began)
 
     # `InMemoryClient`'s
 
@@ -207,6 +219,7 @@ class MemoryControl:
             finished_at=at if status in ("finished", "cancelled") else None,
             counted_at=at,
             job_id=None,
+            metadata=definition.metadata,
             _control=self,
         )
 

@@ -21,6 +21,8 @@ LONGEST_LINE = 1_000_000  # characters
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 DELIMITERS = ",;\t|"
 
+URLS = ("https://", "http://")
+
 Source = str | PathLike[str] | Iterable[Mapping[str, Any]]
 
 
@@ -51,6 +53,8 @@ def _revived(field_name: str, rule: str, line: int) -> BadRecipients:
 
 def read(source: Source) -> Iterator[Row]:
     """The recipients in order. Raises `BadRecipients`, which names the line and the rule."""
+    if isinstance(source, str) and source.startswith(URLS):
+        raise BadRecipients("recipients", "must be a file here: only a provider that imports them itself takes a URL")
     if isinstance(source, str | PathLike):
         return _file(Path(source))
     if isinstance(source, Mapping) or not isinstance(source, Iterable):

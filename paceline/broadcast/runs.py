@@ -1,25 +1,29 @@
 """Runs of a recurring broadcast: each is a broadcast of its own, whose messages are copied from the recurring one's."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import literal_column, select, update
+from sqlalchemy import Connection, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from paceline import tables
 from paceline.broadcast.definition import Definition
 from paceline.broadcast.staging import ZEROS, make_stream
 from paceline.broadcast.steps import note
+from paceline.broadcast.stored import definition_in, written
 from paceline.bulk import CHUNK, store_entries
 from paceline.capabilities import Capabilities
 from paceline.clock import now
+from paceline.content import Content, content_of, keyring_of
 from paceline.directory import Via
+from paceline.door import MESSAGE as MESSAGE_PLACE
 from paceline.door import Entry
 from paceline.ids import new_id
 from paceline.segments import SEGMENTATIONS
 from paceline.status import LEVELS
-from paceline.suppression import pairs_of
-from paceline.transactions import Transaction
+from paceline.suppression import Pair, named, pairs_of
+from paceline.transactions import CoreTransaction, Transaction
 
 BROADCAST = tables.columns(tables.Broadcast)
 STREAM = tables.columns(tables.Stream)
@@ -30,7 +34,7 @@ ROUTE = tables.columns(tables.Route)
 
 def new_run(transaction: Transaction, parent: Any, definition: Definition, run_at: float, name: str) -> str:
     """The id of the run of that time, made if it is missing: there is one, however often this is asked."""
-    id_ = new_id()
+    id_, safe = new_id(), transaction.content()
     for each in (name, f"{name}#{id_}"):  # somebody may have named one of theirs like this
         data = {**definition.as_json(), "name": each}
         data.pop("cron", None)
@@ -38,10 +42,10 @@ def new_run(transaction: Transaction, parent: Any, definition: Definition, run_a
         values = ZEROS | counts | {
             "id": id_,
             "name": each,
-            "digest": Definition.from_json(data).digest,
+            "digest": safe.keyed(Definition.from_json(data).digest),
             "via": parent.via,
             "priority": parent.priority,
-            "definition": json.dumps(data, ensure_ascii=False),
+            "definition": written(safe, id_, data),
             "status": "expanding",
             "created_at": now(),
             "updated_at": now(),
@@ -57,22 +61,24 @@ def new_run(transaction: Transaction, parent: Any, definition: Definition, run_a
     raise AssertionError("an id is nobody else's")
 
 
-def copy_chunk(transaction: Transaction, run: Any) -> tuple[int, bool]:
+def copy_chunk(connection: Connection, run: Any) -> tuple[int, bool]:
     """Copy the next messages of the recurring broadcast into this run of it; how many, and whether more may follow.
 
     `run` is its row, locked. What is copied and how far that is commits together.
     """
-    definition = Definition.from_json(json.loads(run.definition))
+    transaction, keys, safe = CoreTransaction(connection), keyring_of(connection), content_of(connection)
+    definition = definition_in(keys, run.id, run.definition)
     rows, more = _next_rows(transaction, run)
     carriers = _carriers(transaction, run.via)
     channels = [carries.channel for carries in carriers]
     streams: dict[str, int] = {}
     entries, lines, billed = [], {}, {}
-    for number, (_, payload, zone) in enumerate(rows):
+    for number, (_, id_, sealed, zone) in enumerate(rows):
         if zone not in streams:
             streams[zone] = make_stream(transaction, run.id, definition, zone)
+        payload = keys.open(sealed, MESSAGE_PLACE, id_)
         content = json.loads(payload)
-        entry = _entry(definition, run.via, payload, channels, content.get("to", ""))
+        entry = _entry(definition, run.via, payload, pairs_of(channels, content.get("to", "")), safe)
         entries.append((number, entry))
         lines[entry.id] = streams[zone]
         billed[entry.id] = _parts(carriers, content)
@@ -91,10 +97,10 @@ def copy_chunk(transaction: Transaction, run: Any) -> tuple[int, bool]:
 
 
 def _next_rows(transaction: Transaction, run: Any) -> tuple[list[Any], bool]:
-    """Position, payload and zone of the next messages in order, never one without others of the same position."""
+    """Position, id, payload and zone of the next messages in order, never one without others of the same position."""
     size = CHUNK[transaction.dialect]
     rows = transaction.run(
-        select(MESSAGE.c.position, MESSAGE.c.payload, STREAM.c.zone)
+        select(MESSAGE.c.position, MESSAGE.c.id, MESSAGE.c.payload, STREAM.c.zone)
         .join(STREAM, STREAM.c.id == MESSAGE.c.stream_id)
         .where(
             STREAM.c.broadcast == run.parent,
@@ -135,17 +141,18 @@ def _parts(carriers: list[Capabilities], content: dict[str, Any]) -> int:
     return max(counts, default=1)
 
 
-def _entry(definition: Definition, via: str, payload: str, channels: list[str], to: str) -> Entry:
+def _entry(definition: Definition, via: str, payload: str, asked: Sequence[Pair], safe: Content) -> Entry:
+    id_ = new_id()
     return Entry(
-        id=new_id(),
+        id=id_,
         via=Via(via, ()),
         priority=[str(level) for level in LEVELS].index(definition.priority),
-        payload=payload,
+        payload=safe.seal(payload, MESSAGE_PLACE, id_),
         idempotency_key=None,
         digest="",
         send_at=None,
         expires_at=definition.expires_at,
         ready=True,
-        asked=pairs_of(channels, to),
+        asked=named(safe, asked),
         broadcast=True,
     )

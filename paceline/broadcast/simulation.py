@@ -16,6 +16,7 @@ HORIZON = 400 * 86_400.0  # seconds: what takes longer than a year has no end th
 STEPS = 1_000_000
 SOON = 0.001  # seconds: what is so near is now
 BLOCK = 1.0  # seconds of a fast lane that are one block
+DEBT = 64.0  # how far a line's place may lie behind its rivals': the store's own number
 FINE = 2_000  # parts into which the time it will take is cut: windows shorter than one are played together
 
 WORKERS, HOURS, RAMP = "the workers' own speed", "sending hours", "the ramp-up"
@@ -54,6 +55,7 @@ class Queue:
     follows: tuple[str, ...] = ()
     gap: float = 0.0
     start: float = 0.0
+    passed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ class _Play:
         self._start = start
         self._queues = {queue.name: queue for queue in queues}
         self.left = {queue.name: queue.count for queue in queues if queue.count > 0}
-        self._owed = dict.fromkeys(self.left, 0.0)
+        self._passed = {queue.name: queue.passed for queue in queues}
         self._began: dict[str, float] = {}
         self._ended: dict[str, float] = {}
         self._gone: list[str] = []
@@ -236,24 +238,38 @@ class _Play:
         return ready, soonest
 
     def send(self, going: Sequence[Queue], room: int) -> int:
-        """Give `room` to lines of one level by weight, what one cannot use to the others; how many went."""
-        total = 0
-        active = list(going)
-        while room > total and active:
-            weights = sum(queue.weight for queue in active)
-            part = room - total
-            for queue in active:
-                self._owed[queue.name] += part * queue.weight / weights
-            # The one that is owed most goes first, so that fractions add up and nobody is left out.
-            for place, queue in enumerate(sorted(active, key=lambda each: -self._owed[each.name])):
-                due = max(math.floor(self._owed[queue.name] + 1e-9), 0 if place else 1)
-                take = min(room - total, self.left[queue.name], due)
-                self.left[queue.name] -= take
-                self._owed[queue.name] -= take
-                total += take
+        """Give `room` to lines of one level as claims do: the one that has had least for its weight goes next, and what
+        one cannot use the others get. How many went."""
+        floor = max(self._passed[queue.name] for queue in going) - DEBT
+        for queue in going:
+            self._passed[queue.name] = max(self._passed[queue.name], floor)
+        rest, active = room, list(going)
+        while rest and active:
+            taken = sum(self._take(queue, count) for queue, count in self._shares(active, rest))
+            rest -= taken
             active = [queue for queue in active if self.left[queue.name]]
+            if not taken and active:  # less than one for each: one by one
+                rest -= self._take(min(active, key=lambda queue: self._passed[queue.name]), 1)
+                active = [queue for queue in active if self.left[queue.name]]
         self._gone = [queue.name for queue in going if not self.left[queue.name]]
-        return total
+        return room - rest
+
+    def _shares(self, active: Sequence[Queue], room: int) -> list[tuple[Queue, int]]:
+        """The whole numbers that bring lines, as far as `room` goes, to the same place."""
+        place, weights, level = 0.0, 0.0, math.inf
+        for queue in sorted(active, key=lambda each: self._passed[each.name]):
+            if self._passed[queue.name] >= level:
+                break  # it and those behind it had more than all the others will have
+            weights += queue.weight
+            place += queue.weight * self._passed[queue.name]
+            level = (room + place) / weights
+        return [(queue, max(0, int((level - self._passed[queue.name]) * queue.weight + 1e-9))) for queue in active]
+
+    def _take(self, queue: Queue, count: int) -> int:
+        take = min(count, self.left[queue.name])
+        self.left[queue.name] -= take
+        self._passed[queue.name] += take / queue.weight
+        return take
 
     def end(self, at: float) -> None:
         """What the last block emptied is empty by then."""

@@ -5,7 +5,6 @@ it stood; and each message bears a key made of the broadcast and its recipient, 
 """
 
 import itertools
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -19,9 +18,12 @@ from paceline.broadcast.definition import Definition
 from paceline.broadcast.expansion import KINDS, Chunk, Expander, Progress, Staged, Tell, Write
 from paceline.broadcast.recipients import BadRecipients, Row, Source, read
 from paceline.broadcast.schedule import next_run
+from paceline.broadcast.standing import READY
 from paceline.broadcast.steps import note
+from paceline.broadcast.stored import definition_in, written
 from paceline.bulk import CHUNK, Taken, store_entries
 from paceline.clock import now
+from paceline.content import Content
 from paceline.door import Entry
 from paceline.errors import IdempotencyConflict, InvalidMessage
 from paceline.ids import new_id
@@ -67,13 +69,13 @@ def stage(
     `BadRecipients` or `InvalidMessage`, and nothing is queued then; `IdempotencyConflict` if the name is another
     broadcast's.
     """
-    begun = begin(opened, definition)
+    begun, safe = begin(opened, definition), opened.directories.current().content
     if begun.progress is None:
-        _compare(source, begun, definition.name)
+        _compare(safe, source, begun, definition.name)
         return begun.id
     try:
         rows = read(source)
-        _skip(rows, begun, definition.name)
+        _skip(safe, rows, begun, definition.name)
         write, progress = rejects(begun.cursor > 0), begun.progress
         expander = expander_of(begun.id, begun.began)
         store = _Store(opened, begun.id, definition, progress)
@@ -101,7 +103,7 @@ def release(transaction: Transaction, broadcast_id: str, *, paused: bool = False
     if not found:
         return False
     text, was_paused, at = found[0]
-    definition = Definition.from_json(json.loads(text))
+    definition = definition_in(transaction.keys, broadcast_id, text)
     held, paused = definition.waits, paused or bool(was_paused)
     values: dict[str, Any] = {"status": SCHEDULED if held else RUNNING, "paused": paused, "updated_at": now()}
     values |= {} if held else {"released_at": now()}
@@ -144,10 +146,12 @@ def make_stream(transaction: Transaction, broadcast_id: str, definition: Definit
     """The line for this broadcast's messages of a zone and day, made if it is missing; held until its time."""
     level = [str(each) for each in LEVELS].index(definition.priority)
     line = {"via": definition.via, "priority": level, "broadcast": broadcast_id, "zone": zone, "day": day}
-    lowest = select(func.min(STREAM.c.passed)).where(STREAM.c.via == definition.via, STREAM.c.priority == level)
+    waits = select(MESSAGE.c.id).where(MESSAGE.c.stream_id == STREAM.c.id, READY).exists()
+    rivals = (STREAM.c.via == definition.via, STREAM.c.priority == level, waits)
+    lowest = select(func.min(STREAM.c.passed)).where(*rivals)
     values = line | {
         "weight": definition.weight,
-        # A line that comes late must not catch up on what the others were given before it was there.
+        # A line that comes late must not catch up on what those that wait were given before it was there.
         "passed": func.coalesce(lowest.scalar_subquery(), 0.0),
         "paused": False,
         "cancelled": False,
@@ -166,7 +170,7 @@ def begin(opened: Opened, definition: Definition) -> Begun:
         if row[2] != DISCARDING:
             break
         abandon(opened, row[0])
-    if row[1] != definition.digest:
+    if not opened.directories.current().content.same(row[1], definition.digest):
         raise IdempotencyConflict(
             "name: was used before for a different broadcast; use a new name, or the same definition for the same one"
         )
@@ -179,13 +183,14 @@ def _row(transaction: Transaction, definition: Definition) -> Sequence[Any]:
     found = transaction.run(_FIND, {"the_name": definition.name})
     if found:
         return found[0]
+    id_, safe = new_id(), transaction.content()
     values = {
-        "id": new_id(),
+        "id": id_,
         "name": definition.name,
-        "digest": definition.digest,
+        "digest": safe.keyed(definition.digest),
         "via": definition.via,
         "priority": [str(level) for level in LEVELS].index(definition.priority),
-        "definition": json.dumps(definition.as_json(), ensure_ascii=False),
+        "definition": written(safe, id_, definition.as_json()),
         "status": EXPANDING,
         "send_at": definition.send_at,
         "expires_at": definition.expires_at,
@@ -196,12 +201,12 @@ def _row(transaction: Transaction, definition: Definition) -> Sequence[Any]:
     return transaction.run(_FIND, {"the_name": definition.name})[0]
 
 
-def _skip(rows: Iterator[Row], begun: Begun, name: str) -> None:
+def _skip(safe: Content, rows: Iterator[Row], begun: Begun, name: str) -> None:
     """Read again, without staging, what an interrupted expansion has staged already."""
     again = Progress()
     for row in itertools.islice(rows, begun.cursor):
         again.read(row)
-    if begun.cursor and (again.cursor, again.digest) != (begun.cursor, begun.read_digest):
+    if begun.cursor and not _same(safe, again, begun):
         raise IdempotencyConflict(
             f"recipients: are not those with which the broadcast {name!r} was begun; use the same, or a new name"
         )
@@ -209,7 +214,7 @@ def _skip(rows: Iterator[Row], begun: Begun, name: str) -> None:
         begun.progress.rows = again.rows
 
 
-def _compare(source: Source, begun: Begun, name: str) -> None:
+def _compare(safe: Content, source: Source, begun: Begun, name: str) -> None:
     """Raise `IdempotencyConflict` if a broadcast that is staged was given other recipients than these."""
     if not begun.cursor:
         return  # a run of a recurring one
@@ -221,10 +226,15 @@ def _compare(source: Source, begun: Begun, name: str) -> None:
         if isinstance(source, str | PathLike) and not again.cursor:
             return  # the file is there no more: it has been read
         again = Progress()
-    if (again.cursor, again.digest) != (begun.cursor, begun.read_digest):
+    if not _same(safe, again, begun):
         raise IdempotencyConflict(
             f"recipients: are not those of the broadcast {name!r}; use a new name for others, or the same for the same"
         )
+
+
+def _same(safe: Content, again: Progress, begun: Begun) -> bool:
+    """Whether what was read now is what was read then."""
+    return again.cursor == begun.cursor and safe.same(begun.read_digest, again.digest)
 
 
 class _Store:
@@ -254,7 +264,7 @@ class _Store:
             lines = {item.entry.id: known[item.zone, item.day] for item in staged}
             taken = store_entries(transaction, [(item.line, item.entry) for item in staged], lines)
             self._count(start, staged, taken)
-            values = _counts(self._progress) | {"read_digest": self._progress.digest}
+            values = _counts(self._progress) | {"read_digest": transaction.content().keyed(self._progress.digest)}
             if row[0][0] == self._progress.cursor:
                 # Either this very transaction was kept, though we were not told, or another process was faster.
                 if tuple(row[0]) != tuple(values[name] for name in _COUNTED):

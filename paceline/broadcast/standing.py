@@ -8,10 +8,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select
 
 from paceline import tables
-from paceline.broadcast.definition import Definition
+from paceline.broadcast.definition import RAMP_DAY
 from paceline.broadcast.simulation import Bound, Queue
+from paceline.broadcast.stored import definition_in
 from paceline.broadcast.times import windows
 from paceline.clock import now
+from paceline.content import Keyring, keyring_of
 from paceline.limit import Limit, day_bounds
 
 BROADCAST = tables.columns(tables.Broadcast)
@@ -186,7 +188,8 @@ def _queues(connection: Connection, lane: str, exclude: str, behind: int, at: fl
             int(row.number),
             row.priority,
             float(row.weight),
-            _windows(known.get(row.broadcast), row, at),
+            _windows(keyring_of(connection), known.get(row.broadcast), row, at),
+            passed=float(row.passed),
         )
         for row in rows
     )
@@ -198,13 +201,13 @@ def _broadcasts(connection: Connection, ids: set[str]) -> dict[str, Any]:
     return {row.id: row for row in connection.execute(select(BROADCAST).where(BROADCAST.c.id.in_(ids)))}
 
 
-def _windows(row: Any, line: Any, at: float) -> tuple[tuple[float, float], ...]:
+def _windows(keys: Keyring, row: Any, line: Any, at: float) -> tuple[tuple[float, float], ...]:
     """When a broadcast's line may go that is held now; of a recurring one, its next run."""
     if row is None:
         return ()
     begun = row.released_at or at
-    start = row.next_run_at or (begun + (line.day - 1) * 86_400.0)
-    return windows(Definition.from_json(json.loads(row.definition)), line.zone, max(at, start), at)
+    start = row.next_run_at or (begun + (line.day - 1) * RAMP_DAY)
+    return windows(definition_in(keys, row.id, row.definition), line.zone, max(at, start), at)
 
 
 _SPENT_AT: ColumnElement[float] = func.coalesce(GRANT.c.granted_at, GRANT.c.created_at)

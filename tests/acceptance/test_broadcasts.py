@@ -78,6 +78,7 @@ MISTAKES = [
     ('via = "aurogy-main"', "via = 1", "via: must be text"),
     ('"broadcast-people.csv"', '"nobody.csv"', "recipients: cannot be opened (FileNotFoundError): check the path"),
     ("{first_name}", "{frist_name}", "recipients: line 2 has no frist_name, which text needs"),
+    ('"broadcast-people.csv"', '"https://example.com/p.csv"', "recipients: must be a file here: only a provider that"),
     ('kind = "text"', 'kind = "fax"', "kind: must be one of text, media, template, email"),
     ("# sending_hours", "sending_hours", "sending_hours: needs a timezone: an IANA name"),
     ("[message]", "[message", "file: broadcast.toml is not TOML"),
@@ -86,6 +87,7 @@ MISTAKES = [
         'send_at = 2020-01-01T00:00:00+00:00\nrejects = "',
         "send_at: must lie in the future; leave it out",
     ),
+    ('rejects = "', 'expires_at = 2099-01-01T00:00:00\nrejects = "', "expires_at: must have an offset, such as +01:00"),
     ('rejects = "', 'send_at = "tomorrow"\nrejects = "', "send_at: must be a date and time, unquoted"),
 ]
 
@@ -122,6 +124,44 @@ def test_a_number_may_be_banned_which_is_said_once_before_it_starts(command: Com
     assert started.code == 0, started.err
     assert started.err.startswith("paceline: WhatsApp may ban a number that writes to many who do not know it")
     assert "ramp_up = { first = 50, growth = 2 }" in started.err
+
+
+def test_one_that_its_provider_sends_is_looked_at_kept_back_and_cancelled(command: Command, tmp_path: Path) -> None:
+    # given an account whose provider sends broadcasts itself, and a file that names a URL
+    config = tmp_path / "paceline.toml"
+    config.write_text(
+        config.read_text() + '[accounts.pc]\nprovider = "politicalcomms"\napi_key = "pc_live_0123456789"\n'
+        'organization_id = "01JV0ORG0000000000000000A1"\nwebhook_secret = "whsec_0123456789"\n'
+    )
+    assert command("migrate").code == 0
+    file = tmp_path / "b.toml"
+    file.write_text(
+        'name = "b"\nvia = "pc"\nrecipients = "https://files.example.com/people.csv"\ntimezone = "America/New_York"\n'
+        '[message]\nto = "{phone}"\ntext = "Hi {first_name}"\n[options]\n'
+        'phone_number_ids = ["01JV0NUM0000000000000000D1"]\nbrand_id = "01JV0BRD0000000000000000A1"\n'
+        'campaign_id = "01JV0CMP0000000000000000A1"\n'
+    )
+
+    # then a look says what can be told, and that the provider counts the recipients
+    looked = command("broadcast", "forecast", str(file))
+    assert looked.code == 0
+    assert looked.err.startswith("paceline: the recipients are counted by the provider")
+    told = looked.out.splitlines()
+    assert told[0] == "no end can be told: the provider's own pace"
+    assert told[1].startswith("its 4 requests share 100/hour of pc/api, so it begins at ")
+
+    # and its tests are the provider's own
+    tested = command("broadcast", "test", str(file), "--to", "+15555560001")
+    assert (tested.code, tested.out) == (1, "")
+    assert tested.err.startswith(
+        "paceline: to: cannot be tested from here: this account's provider sends its own tests"
+    )
+
+    # when it is started and kept back, nothing is asked of the provider before it is cancelled
+    started = command("broadcast", "start", str(file), "--paused", "--json").json
+    assert (started["status"], started["job_id"], started["forecast"]["limited_by"]) == ("paused", None, "it is paused")
+    assert command("broadcast", "cancel", "b").out == "b is cancelled.\n"
+    assert command("jobs", "list", "--json").json == []
 
 
 def test_from_start_to_finish_with_everything_running(tmp_path: Path, example: Path) -> None:

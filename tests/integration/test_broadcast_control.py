@@ -1,5 +1,6 @@
 """Steering what runs: pausing, cancelling, retrying, sharing a lane; and what that costs with many rows waiting."""
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from tests.support.installation import ACCOUNT, Installation, recipient, until
 from worker.backlog import waiting_lanes
 from worker.broadcast_work import BroadcastWork
 from worker.broadcasts import Broadcasts
-from worker.operate import retry
+from worker.operate import resolve, retry
 from worker.service import Service
 from worker.store import Store
 from worker.work import Batch, Order
@@ -164,6 +165,26 @@ def test_what_an_operator_queues_again_opens_a_finished_one(build: Build) -> Non
     steering.work()
     assert view.refresh().status == "running"
     assert claim(built, 8) == {"b": 1}
+
+
+def test_nothing_of_a_cancelled_one_is_queued_again_by_hand(build: Build) -> None:
+    # given a broadcast of which one failed and another is unknown, and which is cancelled
+    built = build()
+    view = built.client.broadcast("b", HI, rows(2), ACCOUNT)
+    first, second = (row["id"] for row in built.rows("SELECT id FROM paceline_message ORDER BY id"))
+    built.run("UPDATE paceline_message SET status = 'failed' WHERE id = :id", id=first)
+    built.run("UPDATE paceline_message SET status = 'unknown', unresolved = true WHERE id = :id", id=second)
+    view.cancel()
+
+    # then that is said, and both stay as they are
+    sentence = "The broadcast 'b' is cancelled: nothing of it is sent any more; enqueue it anew."
+    with pytest.raises(PacelineError, match=re.escape(sentence)):
+        retry(built.engine, first)
+    with pytest.raises(PacelineError, match=re.escape(sentence)):
+        resolve(built.engine, second, "resend")
+    assert built.statuses() == {"failed": 1, "unknown": 1}
+    resolve(built.engine, second, "failed")
+    assert built.statuses() == {"failed": 2}
 
 
 def test_failed_ones_are_retried_by_their_reason_but_never_one_that_may_have_arrived(build: Build) -> None:

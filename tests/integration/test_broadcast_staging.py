@@ -321,3 +321,14 @@ def test_numbers_written_as_at_home_are_one_with_the_same_abroad(build: Build) -
     rows = [{"to": to} for to in numbers]
     found, _ = built.client.preview("sale", Text(to="{to}", text="Hi"), rows, "sms", default_region="GB")
     assert (found.messages, found.duplicates, found.invalid) == (3, 2, 2)
+
+
+def test_one_that_comes_late_stands_beside_those_that_wait_and_does_not_catch_up(build: Build) -> None:
+    # given one that waits and had 500 already, and lines on which nothing waits
+    built, hello = build(), Text(to="{id}", text="Hi")
+    theirs = built.client.broadcast("theirs", hello, [{"id": recipient(1)}], ACCOUNT)
+    built.run("UPDATE paceline_stream SET passed = 500 WHERE broadcast = :id", id=theirs.id)
+
+    mine = built.client.broadcast("mine", hello, [{"id": recipient(2)}], ACCOUNT)
+
+    assert built.rows("SELECT passed FROM paceline_stream WHERE broadcast = :id", id=mine.id) == [{"passed": 500.0}]

@@ -1,9 +1,11 @@
 """Broadcasts of the in-memory client, for applications' own tests: checked like real ones, kept in the outbox."""
 
+from typing import Any
+
 import pytest
 
 from paceline import BadRecipients, BroadcastNotFound, IdempotencyConflict, InvalidMessage, PacelineError, Text
-from paceline.capabilities import Capabilities, Rule
+from paceline.capabilities import Call, Capabilities, Rule
 from paceline.testing import InMemoryClient
 
 HELLO = Text(to="{phone}", text="Hi {name}")
@@ -13,7 +15,8 @@ PEOPLE = [{"phone": f"+1555010{number}", "name": f"Name {number}"} for number in
 @pytest.fixture
 def client() -> InMemoryClient:
     text = {"to": Rule(required=True, pattern=r"\+\d+", hint="a number"), "text": Rule(max_length=50)}
-    return InMemoryClient({"sms": Capabilities(kinds={"text": text}, channel="sms")})
+    hosted = Capabilities(kinds={}, calls={"broadcast": Call()})
+    return InMemoryClient({"sms": Capabilities(kinds={"text": text}, channel="sms"), "pc": hosted})
 
 
 def test_everybody_has_a_message_in_the_outbox_and_is_counted(client: InMemoryClient) -> None:
@@ -70,3 +73,19 @@ def test_a_sample_is_an_ordinary_message(client: InMemoryClient) -> None:
     assert client.status(receipt.id).via == "sms"
     assert client.outbox[0].message == Text(to="+447700900123", text="Hi Name 0")
     assert client.broadcast_warnings("b", HELLO, PEOPLE, "sms") == []
+
+
+def test_one_that_its_provider_sends_is_kept_without_its_recipients(client: InMemoryClient) -> None:
+    asked: dict[str, Any] = {
+        "name": "b", "message": Text(to="{phone}", text="Hi {first_name}"), "via": "pc",
+        "recipients": "https://files.example.com/people.csv", "timezone": "America/New_York",
+    }  # fmt: skip
+    assert client.preview(**asked)[0].warnings[0].startswith("the recipients are counted by the provider")
+    view = client.broadcast(**asked)
+    assert (view.status, view.counts["messages"], client.outbox) == ("finished", 0, [])
+    with pytest.raises(IdempotencyConflict):
+        client.broadcast(**{**asked, "recipients": "https://files.example.com/others.csv"})
+    with pytest.raises(InvalidMessage, match="recipients: must be the https URL"):
+        client.preview(**{**asked, "recipients": PEOPLE})
+    with pytest.raises(InvalidMessage, match="to: cannot be tested from here"):
+        client.broadcast_test(**asked, to=["+15555550100"])

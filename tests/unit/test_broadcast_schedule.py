@@ -104,6 +104,11 @@ REFUSED = [
     ({"send_at": datetime(2026, 3, 29, 1, 30), "timezone": LONDON}, "send_at: does not exist in Europe/London"),
     ({"send_at": "tomorrow"}, "send_at: must be a datetime"),
     ({"expires_at": datetime(2026, 2, 1, tzinfo=UTC)}, "expires_at: must lie in the future, and after send_at"),
+    ({"expires_at": LOCAL}, "expires_at: must have an offset, such as +01:00 or Z, unless timezone names a zone"),
+    ({"expires_at": LOCAL, "timezone": "recipient"}, "expires_at: must have an offset"),
+    ({"expires_at": datetime(2026, 3, 29, 1, 30), "timezone": LONDON}, "expires_at: does not exist in Europe/London"),
+    ({"expires_at": datetime(2026, 2, 1), "timezone": LONDON}, "expires_at: must lie in the future"),
+    ({"expires_at": "tomorrow"}, "expires_at: must be a datetime with a time zone"),
     ({"send_at": AWARE, "expires_at": AWARE}, "expires_at: must lie in the future, and after send_at"),
     ({"cron": "0 9 * * *"}, "timezone: is required beside cron"),
     ({"cron": "0 9 * * *", "timezone": "recipient"}, "timezone: is required beside cron"),
@@ -130,6 +135,13 @@ def test_what_cannot_be_is_refused_in_a_sentence(changes: dict[str, object], sen
     with pytest.raises(InvalidMessage) as refused:
         define(**given)  # type: ignore[arg-type]  # on purpose
     assert str(refused.value).startswith(sentence)
+
+
+def test_a_deadline_without_an_offset_is_meant_in_the_zone() -> None:
+    summer = datetime(2026, 7, 1, 18)
+    assert define("sale", HI, "sms", expires_at=summer, timezone=LONDON, now=NOW).expires_at == utc(2026, 7, 1, 17)
+    aware = summer.replace(tzinfo=UTC)
+    assert define("sale", HI, "sms", expires_at=aware, timezone=LONDON, now=NOW).expires_at == utc(2026, 7, 1, 18)
 
 
 def test_a_definition_survives_the_table_and_its_digest_tells_it_from_another() -> None:
