@@ -37,13 +37,17 @@ def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Inde
 
 
 class Installation(Base, table=True):
-    """One row: what names this installation in Redis, and the secret under which message digests are made."""
+    """One row: what names this installation in Redis, and the secret under which message digests are made.
+
+    Where content is encrypted that secret is in `content`, JSON that `paceline.content` writes, and not in the clear.
+    """
 
     __tablename__ = "paceline_installation"
 
     id: int = Field(primary_key=True)
     name: str = Field(sa_type=Name)
     digest_secret: str = Field(sa_type=Name)
+    content: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
 
 
 class Key(Base, table=True):
@@ -416,8 +420,8 @@ class Job(Base, table=True):
 class Suppression(Base, table=True):
     """A recipient who wants nothing more on a channel: neither enqueue nor a claim lets a message to them through.
 
-    `recipient` is as `paceline.suppression.normalised` writes it. `source` says who told: webhook, response, poll or
-    operator.
+    `recipient` is as `paceline.suppression.normalised` writes it; where content is encrypted it is a keyed digest of
+    that, and `sealed` the recipient, encrypted. `source` says who told: webhook, response, poll or operator.
     """
 
     __tablename__ = "paceline_suppression"
@@ -428,6 +432,7 @@ class Suppression(Base, table=True):
     source: str = Field(sa_type=Name)
     account: str | None = Field(default=None, sa_type=Name)
     reason: str | None = Field(default=None, sa_type=Text)
+    sealed: str | None = Field(default=None, sa_type=Text)
 
 
 def columns(table: type[Base]) -> Any:

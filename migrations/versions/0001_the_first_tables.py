@@ -167,6 +167,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", NAME, nullable=False),
         sa.Column("digest_secret", NAME, nullable=False),
+        sa.Column("content", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_paceline_installation")),
     )
     op.create_table(
@@ -425,6 +426,7 @@ def upgrade() -> None:
         sa.Column("source", NAME, nullable=False),
         sa.Column("account", NAME, nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("sealed", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("channel", "recipient", name=op.f("pk_paceline_suppression")),
     )
     op.create_table(
