@@ -37,10 +37,10 @@ from paceline.database import engine
 from worker import schema
 from worker.app import topology_of
 from worker.callbacks import Callbacks
-from worker.commands.serving import public
+from worker.commands.serving import public, settle
 from worker.counters import Tally
 from worker.hooks import make_hooks
-from worker.metrics_app import counted
+from worker.metrics_app import counting
 from worker.topology import Sender
 
 ACCOUNT, SECRET = "aurogy-bench", "auro_whsec_benchmark"
@@ -221,10 +221,11 @@ def _serve(kind: str, file: Path, port: int) -> None:
         opened, topology = engine(settings.connection), topology_of(settings)
         if kind == "unsigned":
             topology = replace(topology, senders={name: _credulous(each) for name, each in topology.senders.items()})
-        app = counted(make_hooks(opened, topology, Callbacks.of(opened, "")), topology.senders, Tally())
+        app = make_hooks(opened, topology, Callbacks.of(opened, ""), counting(topology.senders, Tally()))
     config = public(app, Bind("127.0.0.1", port))
     if kind == "bare":
         config.lifespan = "off"
+    settle()
     uvicorn.Server(config).run()
 
 

@@ -103,21 +103,27 @@ class Installation:
 
 
 @contextmanager
-def installation(at: Servers, name: str = "paceline", in_flight: int = IN_FLIGHT) -> Iterator[Installation]:
-    """A new database, a new Valkey and a configuration of its own, migrated."""
+def installation(
+    at: Servers, name: str = "paceline", in_flight: int = IN_FLIGHT, database: str = "", more: str = ""
+) -> Iterator[Installation]:
+    """A new PostgreSQL database, unless `database` is another's URL, a new Valkey and a configuration, migrated.
+
+    `more` is TOML that is added to the configuration.
+    """
     directory = at.directory / name
     directory.mkdir(exist_ok=True)
     with valkey() as broker:
         made = Installation(at, directory, broker)
         made.config.write_text(
             CONFIG.format(
-                database=at.postgres.database(name),
+                database=database or at.postgres.database(name),
                 broker=broker.connection_url,
                 processes=PROCESSES,
                 in_flight=in_flight,
                 account=ACCOUNT,
                 provider=at.stub.url,
             )
+            + more
         )
         made.migrate()
         yield made
@@ -135,10 +141,10 @@ def workers_of(pid: int) -> list[int]:
     return [each.pid for each in family(pid) if not each.children()]
 
 
-def run(at: Servers, count: int = MESSAGES, in_flight: int = IN_FLIGHT) -> Run:
+def run(at: Servers, count: int = MESSAGES, in_flight: int = IN_FLIGHT, more: str = "") -> Run:
     """Enqueue `count` messages, then start the workers and see how fast the messages arrive."""
     at.stub.clear()
-    with installation(at, in_flight=in_flight) as installed:
+    with installation(at, in_flight=in_flight, more=more) as installed:
         with installed.client() as client:
             client.enqueue_many(messages(count))
         with installed.working() as pids:

@@ -15,9 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from paceline import tables
 from paceline.clock import now
+from paceline.content import SAID, key_ids, keyring_of
 from paceline.database import read
-from paceline.directory import check_version
-from paceline.errors import PacelineError
+from paceline.directory import check_present, check_version
+from paceline.errors import ContentLocked, PacelineError
 from paceline.explain import explain
 from worker.lanes_view import LaneView
 from worker.limits import UnsuitableServer, check_server
@@ -62,6 +63,7 @@ def software(version_of: Callable[[str], str] = metadata.version) -> Iterator[Fi
 def database(engine: Engine, wall: Callable[[], float] = time.time) -> Iterator[Finding]:
     """That it answers, stands at our version, and agrees with this host about the time."""
     try:
+        check_present(engine.url.render_as_string(hide_password=False))
         with read(engine) as connection:
             check_version(connection)
             before = wall()
@@ -72,6 +74,35 @@ def database(engine: Engine, wall: Callable[[], float] = time.time) -> Iterator[
         return
     yield Finding("database", ok=True, found=f"{engine.dialect.name} {server}, version {tables.SCHEMA_VERSION}")
     yield _clock("database's clock", ahead)
+
+
+def content(engine: Engine) -> Iterator[Finding]:
+    """Whether recipients and bodies are encrypted, and that every key is here that they may be encrypted under."""
+    with read(engine) as connection:
+        said, keys = connection.scalar(select(SAID)) or "", keyring_of(connection)
+        try:
+            keys.check(said)
+        except ContentLocked as locked:
+            yield Finding("content", ok=False, found="cannot be read or written", advice=str(locked))
+            return
+    known = key_ids(said)
+    if not known:
+        yield Finding("content", ok=True, found="in the clear")
+        return
+    old = f"; {', '.join(known[1:])} for what is older" if known[1:] else ""
+    yield Finding("content", ok=True, found=f"encrypted under the key {known[0]}{old}")
+
+
+def events(redis: Redis, task: str) -> Iterator[Finding]:
+    """That the broker of the application's task answers, where it is another than ours."""
+    subject = f"events to {task}"
+    try:
+        redis.ping()
+    except RedisError as error:
+        advice = f"{explain(error)}; events wait in the database until it answers"
+        yield Finding(subject, ok=False, found="its broker (events.broker) cannot be used", advice=advice)
+        return
+    yield Finding(subject, ok=True, found="its broker (events.broker) answers")
 
 
 def broker(redis: Redis, wall: Callable[[], float] = time.time) -> Iterator[Finding]:
@@ -103,7 +134,10 @@ def lanes(views: list[LaneView], topology: Topology, published: set[str]) -> Ite
         found = "published" if here else "not published"
         yield Finding(f"account {name}", here, found, "" if here else "run `paceline migrate`, which publishes it")
     for view in views:
-        if not view.open and view.closed_until is None:
+        if view.unready:
+            advice = "its provider is asked until it says that it can; look at the account there"
+            yield Finding(f"lane {view.lane}", ok=False, found=f"not ready: {view.closed_reason}", advice=advice)
+        elif not view.open and view.closed_until is None:
             advice = f"mend what it says, then run `paceline open {view.lane}`"
             yield Finding(f"lane {view.lane}", ok=False, found=f"closed: {view.closed_reason}", advice=advice)
         if view.unknown:

@@ -55,6 +55,13 @@ def accounts(prober: Prober, topology: Topology) -> Iterator[Finding]:
             yield from _limit(sender, lane, answer)
 
 
+def unasked(topology: Topology) -> Iterator[Finding]:
+    """The same accounts, where there is no broker that would give a token for the question."""
+    for sender in topology.senders.values():
+        found = "not asked: whether its credentials work is not known while the broker is away"
+        yield Finding(f"account {sender.name} at {sender.provider.name}", ok=True, found=found)
+
+
 def webhooks(topology: Topology, public_url: str | None) -> Iterator[Finding]:
     """That webhooks can be verified, and that the address which providers are told is answered by a hooks server."""
     listening = [sender for sender in topology.senders.values() if sender.provider.webhook_credential]

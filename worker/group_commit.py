@@ -89,6 +89,8 @@ class GroupCommit(Generic[Item]):
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         try:
+            if len(self._working) > 1:  # while another writes, more is about to come
+                await asyncio.sleep(BREATH)
             while group := self._take():
                 items = [waiting.item for waiting in group]
                 failures = await loop.run_in_executor(self._pool, self._try, items)

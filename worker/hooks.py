@@ -7,7 +7,7 @@ Providers drop what was answered with 4xx, so that is for what is not theirs, an
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -20,11 +20,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from paceline import tables
+from paceline.content import SAID, keyring_of
 from paceline.database import read
+from paceline.errors import ContentLocked
 from providers.answers import digest, sha256
 from providers.base import STATUS_EVENT, Event, Inbound
 from worker.callbacks import NONE, PREFIX, Callbacks
+from worker.deadlines import Deadlines
 from worker.delivery import LONGEST_ID, fit
 from worker.group_commit import GroupCommit, NotWritten
 from worker.inbound import UNREADABLE, Arrival, Inbox
@@ -55,8 +57,21 @@ SENTENCES = {
 log = structlog.get_logger("paceline.webhook")
 
 
-def make_hooks(engine: Engine, topology: Topology, callbacks: Callbacks = NONE) -> ASGIApp:
-    """The application on this database, for the accounts of this topology; `callbacks` are messages' own addresses."""
+# Told of each answer: the account that was posted to, the status (`GONE` if nobody was there), after how many seconds.
+Answered = Callable[[str, int, float], None]
+
+
+def unnoted(_account: str, _status: int, _seconds: float) -> None:
+    """Count no answers."""
+
+
+def make_hooks(
+    engine: Engine, topology: Topology, callbacks: Callbacks = NONE, answered: Answered = unnoted
+) -> ASGIApp:
+    """The application on this database, for the accounts of this topology.
+
+    `callbacks` are messages' own addresses; `answered` is told of what is answered to webhooks.
+    """
     by_index(engine).dispose()  # connections that were opened before do not know
     inbox = Inbox(engine, topology)
 
@@ -84,7 +99,7 @@ def make_hooks(engine: Engine, topology: Topology, callbacks: Callbacks = NONE) 
         writer.close()
         health.close()
 
-    receiver = Receiver(topology.senders, writer, callbacks)
+    receiver = Receiver(topology.senders, writer, callbacks, answered)
     others = Starlette(routes=[Route("/health", health.answer)], lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,24 +113,34 @@ def make_hooks(engine: Engine, topology: Topology, callbacks: Callbacks = NONE) 
 class Receiver:
     """POST /hooks/<account>, as an ASGI application of its own."""
 
-    def __init__(self, senders: Mapping[str, Sender], writer: GroupCommit[Post], callbacks: Callbacks) -> None:
+    def __init__(
+        self, senders: Mapping[str, Sender], writer: GroupCommit[Post], callbacks: Callbacks, answered: Answered
+    ) -> None:
         self._callbacks = callbacks
+        self._answered = answered
+        self._reading = Deadlines(READING)
         self._senders = {name: sender for name, sender in senders.items() if sender.provider.verify is not None}
         self._writer = writer
         self._held = 0
         self._logged: dict[tuple[str, str], tuple[float, int]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        account = scope["path"].removeprefix(PREFIX)
+        account, status, began = scope["path"].removeprefix(PREFIX), GONE, time.perf_counter()
         try:
-            status = await self._take(account, scope, receive)
+            status = await self._kept(account, scope, receive)
+            if status != GONE:
+                start, body = _ANSWERS[status]
+                await send(start)
+                await send(body)
+        finally:
+            self._answered(account, status, time.perf_counter() - began)
+
+    async def _kept(self, account: str, scope: Scope, receive: Receive) -> int:
+        try:
+            return await self._take(account, scope, receive)
         except Exception as bug:  # ours, so the provider is to try again
             log.warning("failed", error=type(bug).__name__)
-            status = 503
-        if status != GONE:
-            start, body = _ANSWERS[status]
-            await send(start)
-            await send(body)
+            return 503
 
     async def _take(self, account: str, scope: Scope, receive: Receive) -> int:
         """Read, verify and store one webhook; the status to answer."""
@@ -157,7 +182,7 @@ class Receiver:
             return 413
         body = bytearray()
         try:
-            async with asyncio.timeout(READING):
+            with self._reading.limit():
                 while True:
                     message = await receive()
                     if message["type"] != "http.request":
@@ -196,7 +221,7 @@ class Receiver:
 
 
 class Health:
-    """GET /health: whether the database answers, asked by one thread at most."""
+    """GET /health: whether the database answers, and may be written to; asked by one thread at most."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -220,8 +245,9 @@ class Health:
     def _ask(self) -> bool:
         try:
             with read(self._engine) as connection:
-                connection.execute(select(tables.columns(tables.Installation).c.name))
-        except SQLAlchemyError:
+                said = connection.scalar(select(SAID))
+                keyring_of(connection).check(said or "")
+        except (SQLAlchemyError, ContentLocked):
             return False
         return True
 

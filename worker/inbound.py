@@ -8,13 +8,15 @@ other.
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Engine
 
+from paceline.content import Content, content_of
 from paceline.database import write
+from paceline.events import place
 from paceline.status import Status
 from providers.base import STATUS_EVENT
 from worker.inbound_statements import InboundStatements
@@ -37,7 +39,7 @@ _SETTLED = frozenset({Status.FAILED, Status.DELIVERED, Status.READ})
 log = structlog.get_logger("paceline.webhook")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, nor is `Report`: thousands of them are made in a second
 class Arrival:
     """One event of a genuine webhook. `fingerprint` is its key's; times are Unix seconds; `data` is JSON.
 
@@ -58,7 +60,7 @@ class Arrival:
     wish: Wish | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Report:
     """What a stored webhook says of a message; `age` in seconds."""
 
@@ -93,9 +95,9 @@ class Standing:
         return True
 
     def event(self) -> dict[str, Any]:
-        """That it stands where it does, for the table of events."""
-        said = {"message_id": self.id, "account": self.account, "status": str(self.status)}
-        return {**said, "reason": self.reason or None, "kind": STATUS_EVENT, "data": None}
+        """That it stands where it does, for the table of events. Here and in other rows, what is missing is null."""
+        said = {"message_id": self.id, "account": self.account, "status": self.status.value, "kind": STATUS_EVENT}
+        return {**said, "reason": self.reason} if self.reason else said
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +133,14 @@ class Inbox:
             return self._record(connection, arrivals if judge is None else judge(connection))
 
     def _record(self, connection: Connection, arrivals: Sequence[Arrival]) -> Recorded:
-        # Not `asdict`, which copies deeply and takes thirty times as long.
-        rows = [
-            {"n": number} | {name: getattr(arrival, name) for name in _STORED}
-            for number, arrival in enumerate(arrivals)
-        ]
+        safe = content_of(connection)
+        if not safe.clear:
+            arrivals = [_hidden(safe, arrival) for arrival in arrivals]
         # In the order of the unique index, so that two receivers of the same events do not wait for each other.
-        rows.sort(key=lambda row: (row["fingerprint"], row["dedup_key"], row["n"]))
+        ordered = sorted(arrivals, key=_identity)
+        rows = [{"n": number, **_row(safe, arrival)} for number, arrival in enumerate(ordered)]
         stored = connection.execute(self._statements.store, {"rows": encode(rows)}).all()
-        ids = {(row.fingerprint, row.dedup_key): row.id for row in stored}
+        ids = {(fingerprint, dedup_key): id_ for id_, fingerprint, dedup_key in stored}
         reports, said, wishes = [], [], []
         for arrival in arrivals:
             webhook = ids.pop((arrival.fingerprint, arrival.dedup_key), None)
@@ -148,7 +149,7 @@ class Inbox:
             if webhook is not None and arrival.kind == STATUS_EVENT:
                 reports.append(_report(webhook, arrival))
             elif webhook is not None and arrival.kind != UNREADABLE:
-                said.append(_event(arrival))
+                said.append(_event(safe, arrival))
         moved, parked = self._apply(connection, reports, said)
         self.put_off(connection, {report.webhook: FIRST_LOOK for report in parked})
         self._suppressing.heed(connection, wishes)
@@ -214,7 +215,7 @@ class Inbox:
     def _tell(self, connection: Connection, told: Sequence[Mapping[str, Any]]) -> None:
         """Write events, in this order."""
         if told:
-            rows = [{**item, "n": number} for number, item in enumerate(told)]
+            rows = [{"n": number, **item} for number, item in enumerate(told)]
             connection.execute(self._statements.tell, {"rows": encode(rows)})
 
     def _look_up(self, connection: Connection, reports: Sequence[Report]) -> dict[int, Standing]:
@@ -246,36 +247,40 @@ class Inbox:
         """Of the others, by key and the provider's id."""
         if not reports:
             return {}
+        safe = content_of(connection)
+        # One that was accepted before there was a key for content has its id in the clear.
         wanted = {
-            (account, report.provider_message_id): report.fingerprint
+            (account, stored): (report.fingerprint, report.provider_message_id)
             for report in reports
             for account in self.accounts_of(report.fingerprint)
+            for stored in {report.provider_message_id, safe.id_in(report.provider_message_id)}
         }
         rows = encode([{"account": account, "provider_message_id": id_} for account, id_ in wanted])
         found = connection.execute(self._statements.look_up, {"rows": rows}).all()
         # By ascending ids: should two bear the same id of the provider's, the newer one is meant.
         standing = {
-            (wanted[row.account, row.provider_message_id], row.provider_message_id): Standing(
-                row.id, row.account, Status(row.status)
-            )
-            for row in found
+            wanted[account, name]: Standing(id_, account, Status(status)) for id_, account, status, name in found
         }
         named = {report.webhook: (report.fingerprint, report.provider_message_id) for report in reports}
         return {webhook: standing[name] for webhook, name in named.items() if name in standing}
 
     def _write(self, connection: Connection, moved: Sequence[Standing], adopted: str | None = None) -> None:
+        if not moved:
+            return
         rows = [
             {
                 "id": message.id,
-                "status": str(message.status),
+                "status": message.status.value,
                 "reason": message.reason or None,
                 "poll_in": self._poll_in(message),
-                "provider_message_id": adopted or message.adopts,
             }
             for message in moved
         ]
-        if rows:
-            connection.execute(self._statements.move, {"rows": encode(rows)})
+        connection.execute(self._statements.move, {"rows": encode(rows)})
+        names = [(message.id, name) for message in moved if (name := adopted or message.adopts)]
+        if names:
+            given = encode([{"id": id_, "provider_message_id": name} for id_, name in names])
+            connection.execute(self._statements.adopt, {"rows": given})
 
     def _poll_in(self, message: Standing) -> float | None:
         """Seconds until it is asked about, if nobody was going to yet; None once it is settled."""
@@ -285,6 +290,7 @@ class Inbox:
 
 _STORED = tuple(name for name in Arrival.__slots__ if name != "wish")
 _id = operator.attrgetter("id")
+_identity = operator.attrgetter("fingerprint", "dedup_key")
 
 
 def _report(webhook: int, arrival: Arrival) -> Report:
@@ -299,6 +305,26 @@ def _report(webhook: int, arrival: Arrival) -> Report:
     )
 
 
-def _event(arrival: Arrival) -> dict[str, Any]:
+def _hidden(safe: Content, arrival: Arrival) -> Arrival:
+    """The arrival with what is only compared in the form in which it is: whom it names, and the provider's id."""
+    named, id_ = arrival.recipient, arrival.provider_message_id
+    return replace(
+        arrival,
+        recipient=None if named is None else safe.name("", named),
+        provider_message_id=None if id_ is None else safe.id(id_),
+    )
+
+
+def _row(safe: Content, arrival: Arrival) -> dict[str, Any]:
+    """The arrival as its row holds it."""
+    # Not `asdict`, which copies deeply and takes thirty times as long.
+    row = {name: value for name in _STORED if (value := getattr(arrival, name)) is not None}
+    if arrival.data is not None:
+        row["data"] = safe.seal(arrival.data, "webhook", arrival.fingerprint, arrival.dedup_key)
+    return row
+
+
+def _event(safe: Content, arrival: Arrival) -> dict[str, Any]:
     said = {"message_id": None, "account": arrival.account, "status": None, "reason": None}
-    return {**said, "kind": arrival.kind, "data": arrival.data}
+    data = None if arrival.data is None else safe.seal(arrival.data, *place(arrival.account, arrival.kind))
+    return {**said, "kind": arrival.kind, "data": data}

@@ -35,7 +35,8 @@ _ARRIVAL = {
 }  # fmt: skip
 _NAMED = {"account": str, "provider_message_id": str}
 _OURS = {"message_id": str}
-_MOVED = {"id": str, "status": str, "reason": str, "poll_in": float, "provider_message_id": str}
+_MOVED = {"id": str, "status": str, "reason": str, "poll_in": float}
+_ADOPTING = {"id": str, "provider_message_id": str}
 _TOLD = {
     "n": int, "message_id": str, "account": str, "status": str, "reason": str, "kind": str, "data": str,
 }  # fmt: skip
@@ -115,13 +116,18 @@ class InboundStatements:
                 updated_at=now(),
                 due_at=null(),
                 unresolved=False,
-                provider_message_id=func.coalesce(moved.c.provider_message_id, message.c.provider_message_id),
                 accepted_at=func.coalesce(message.c.accepted_at, now()),
                 # A settled message is asked about no more; one that is merely on its way has its next question already.
                 poll_at=case(
                     (moved.c.poll_in.is_(None), null()), else_=func.coalesce(message.c.poll_at, now() + moved.c.poll_in)
                 ),
             )
+        )
+
+        # By itself, since it is rare: SQLite writes an index anew for any column that is named, changed or not.
+        named = table_of(self._dialect, "rows", _ADOPTING)
+        self.adopt = (
+            update(message).where(message.c.id == named.c.id).values(provider_message_id=named.c.provider_message_id)
         )
 
     def _parking(self) -> None:
@@ -185,6 +191,8 @@ class InboundStatements:
         self.unnamed = select(unnamed.c.message_id, unnamed.c.number, unnamed.c.at, recipient.label("recipient")).where(
             recipient.in_(recipients)
         )
+        # Where content is encrypted only its owner can tell whom it is for.
+        self.unnamed_sealed = select(unnamed.c.message_id, unnamed.c.number, unnamed.c.at, unnamed.c.payload)
         self.orphans = (
             select(webhook)
             .where(

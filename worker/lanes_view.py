@@ -32,8 +32,9 @@ class LaneView:
     """One lane. Times are Unix seconds; a lane that is closed with `closed_until` None waits for an operator.
 
     `backlog` counts messages and questions that could leave now, `jobs` the jobs whose next step could; `in_flight`
-    requests without an outcome yet. `forecast` is when all messages that wait for it now will have left, None if
-    nothing waits or nobody can say.
+    requests that got a token and have no outcome yet. `unready`: closed because its provider says that it cannot send
+    for now; that is asked until it can, and nobody need open it. `forecast` is when all messages that wait for it now
+    will have left, None if nothing waits or nobody can say.
     """
 
     lane: str
@@ -46,6 +47,7 @@ class LaneView:
     unknown: int
     jobs: int
     limits: tuple[LimitView, ...]
+    unready: bool = False
     forecast: float | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -55,6 +57,7 @@ class LaneView:
             "open": self.open,
             "closed_until": _iso(self.closed_until),
             "closed_reason": self.closed_reason,
+            "unready": self.unready,
             "backlog": self.backlog,
             "oldest_at": _iso(self.oldest_at),
             "in_flight": self.in_flight,
@@ -100,6 +103,7 @@ def _view(
         unknown=(connection.scalar(unknown) or 0) if lane.senders else 0,
         jobs=_jobs(connection, lane, most) if lane.callers else 0,
         limits=_limits(limiter, lane, state),
+        unready=reason is not None and state.unready == reason,
         forecast=backlog_leaves_at(connection, lane.name) if backlog and lane.senders and most is None else None,
     )
 
@@ -182,9 +186,8 @@ _STATES = select(
     lane_row.c.unready,
     now().label("now"),
 ).join(key_row, key_row.c.name == lane_row.c.key)
-_IN_FLIGHT = select(
-    func.sum(func.coalesce(grant.c.granted_high + grant.c.granted_rest, grant.c.high + grant.c.rest) - grant.c.closed)
-).where(
+# A claim that has asked for no tokens yet has nothing on the wire; if all of it had expired, it never asks.
+_IN_FLIGHT = select(func.sum(grant.c.granted_high + grant.c.granted_rest - grant.c.closed)).where(
     grant.c.key == bindparam("key"),
     grant.c.created_at > now() - bindparam("lease"),
     grant.c.lease_until > now(),

@@ -48,10 +48,14 @@ HELP: Mapping[str, tuple[tuple[str, ...], str]] = {
         ("lane", "account", "outcome"),
         "Requests that ended, by outcome: accepted, reported (of a poll), refused, throttled, unavailable, unknown, …",
     ),
+    "paceline_repeats_total": (
+        ("lane", "account"),
+        "Sends that left although an earlier one may have been accepted: it is recognised, or on_unknown says so.",
+    ),
     "paceline_request_seconds": (_LANE, "Seconds from connecting to the last byte of the answer."),
     "paceline_closures_total": (
         ("lane", "reach", "until"),
-        "Closings of the lane or of its key (reach), until a date, a probe gets through or an operator opens it.",
+        "Closings of the lane or its key (reach), until a date, a probe gets through, it is ready or an operator acts.",
     ),
     "paceline_pump_cycles_total": ((), "Transactions in which slices wrote results and claimed."),
     "paceline_pump_last_cycle_timestamp_seconds": ((), "When a slice last did so, in Unix seconds of its host."),
@@ -204,6 +208,7 @@ def families(
     if broker is not None:
         known = {name: count for name, count in broker.counts.items() if _known(name, topology)}
         yield _counter("paceline_requests_total", known, "requests")
+        yield _counter("paceline_repeats_total", known, "repeats")
         yield _counter("paceline_closures_total", known, "closures")
         yield _histogram("paceline_request_seconds", known, "request")
         yield _counter("paceline_pump_cycles_total", known, CYCLES)

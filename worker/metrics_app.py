@@ -1,6 +1,5 @@
 """The ASGI side of metrics: the application that answers a scrape, and the count of what the receiver answers."""
 
-import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
@@ -9,16 +8,16 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from worker.callbacks import PREFIX
 from worker.counters import Tally
+from worker.hooks import GONE, Answered
 from worker.metrics import Metrics
 
-# What the receiver's answers mean. What is not here is counted as `other`: labels are words of ours.
-OUTCOMES: Mapping[int | None, str] = {
+# What the receiver's answers mean: labels are words of ours.
+OUTCOMES: Mapping[int, str] = {
     200: "stored", 401: "refused", 404: "no_account", 405: "not_posted", 408: "late", 413: "too_large", 503: "failed",
-    None: "gone",
+    GONE: "gone",
 }  # fmt: skip
 
 
@@ -36,30 +35,14 @@ def make_metrics(metrics: Metrics) -> ASGIApp:
     return Starlette(routes=[Route("/metrics", answer)], lifespan=lifespan)
 
 
-def counted(hooks: ASGIApp, accounts: Collection[str], tally: Tally) -> ASGIApp:
-    """The receiver, with its answers counted by account and outcome.
+def counting(accounts: Collection[str], tally: Tally) -> Answered:
+    """Count the receiver's answers by account and outcome.
 
     What was posted to no account of ours is counted under none: anybody can make up names.
     """
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
-            await hooks(scope, receive, send)
-            return
-        answered: int | None = None
+    def answered(account: str, status: int, seconds: float) -> None:
+        tally.add("webhooks", account if account in accounts else "", OUTCOMES[status])
+        tally.observe("webhook", seconds)
 
-        async def noting(message: Message) -> None:
-            nonlocal answered
-            if message["type"] == "http.response.start":
-                answered = message["status"]
-            await send(message)
-
-        started = time.perf_counter()
-        try:
-            await hooks(scope, receive, noting)
-        finally:
-            name = scope["path"].removeprefix(PREFIX).partition("/")[0]
-            tally.add("webhooks", name if name in accounts else "", OUTCOMES.get(answered, "other"))
-            tally.observe("webhook", time.perf_counter() - started)
-
-    return app
+    return answered

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from config.settings import Settings, load
 from paceline.connection import find_config
 from paceline.database import engine, read
-from paceline.directory import check_version
+from paceline.directory import check_present, check_version
 from paceline.errors import BrokerNotReady, ConfigurationError
 from worker.limits import UnsuitableServer, check_server
 
@@ -36,6 +36,7 @@ def settings_of(config: Path | None, *, sandbox: bool = False) -> Settings:
 @contextmanager
 def database(settings: Settings) -> Iterator[Engine]:
     """The database. Raises `DatabaseNotReady` if it is away or stands at another version."""
+    check_present(settings.connection.database_url)
     opened = engine(settings.connection)
     try:
         with read(opened) as connection:

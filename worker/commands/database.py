@@ -1,4 +1,4 @@
-"""`paceline migrate` and `paceline purge`."""
+"""`paceline migrate`, `paceline purge` and `paceline encrypt`."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from paceline.producing import emit
 from worker import schema
 from worker.app import retention_of, topology_of
 from worker.commands.context import database, say, settings_of
+from worker.encryption import Encryption
 from worker.planning import by_index
 
 
@@ -28,6 +29,15 @@ def prepare(settings: Settings) -> str:
         return schema.publish(opened, topology_of(settings))
     finally:
         opened.dispose()
+
+
+def encrypt(config: Path | None, *, sandbox: bool) -> None:
+    """Publish the content keys, encrypt what is not under the first of them, and say how much it was."""
+    settings = settings_of(config, sandbox=sandbox)
+    prepare(settings)
+    with database(settings) as opened:
+        total = Encryption(by_index(opened)).run()
+    say(f"Values encrypted: {total}. Everything is under the first key now; older ones can be taken away.")
 
 
 def purge(config: Path | None, *, sandbox: bool, as_json: bool, dry_run: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -29,6 +30,8 @@ from worker.limits import Limiter
 from worker.probe import Prober
 from worker.store import Store
 from worker.transport import Transport
+
+ANSWER = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}  # seconds for the answer of the application's broker
 
 
 def doctor(config: Path | None, *, sandbox: bool, as_json: bool) -> None:
@@ -62,8 +65,10 @@ def _findings(config: Path | None, *, sandbox: bool) -> Iterator[Finding]:
             yield from of_database
             of_broker = list(_broker(settings, redis))
             yield from of_broker
+            yield from _events(settings)
             yield from looks.software()
             if of_database[0].ok:
+                yield from looks.content(opened)
                 yield from _lanes(settings, opened, redis, asking=of_broker[0].ok)
         finally:
             opened.dispose()
@@ -78,6 +83,16 @@ def _broker(settings: Settings, redis: Redis) -> Iterator[Finding]:
     yield from looks.broker(redis)
 
 
+def _events(settings: Settings) -> Iterator[Finding]:
+    """What is told of events, if its broker is another than ours."""
+    events = settings.events
+    if events.task is not None and events.broker is not None:
+        with closing(
+            redis_client(replace(settings.connection, broker_url=events.broker.get_secret_value()), **ANSWER)
+        ) as redis:
+            yield from looks.events(redis, events.task)
+
+
 def _lanes(settings: Settings, opened: Engine, redis: Redis, *, asking: bool) -> Iterator[Finding]:
     """What the lanes say; and, if there is a broker to give tokens, what the providers do."""
     topology = topology_of(settings)
@@ -85,7 +100,9 @@ def _lanes(settings: Settings, opened: Engine, redis: Redis, *, asking: bool) ->
         published = set(connection.execute(select(tables.columns(tables.Account).c.name)).scalars())
     limiter = Limiter(redis, wire.limiter_prefix(schema.installation(opened)))
     yield from looks.lanes(lane_views(opened, limiter, topology), topology, published)
-    if asking and published >= topology.senders.keys():
+    if not asking:
+        yield from outside.unasked(topology)
+    elif published >= topology.senders.keys():
         with closing(Transport()) as transport:
             gates = Gates(topology, limiter, Ledger(opened, limiter, topology))
             yield from outside.accounts(Prober(Store(opened), gates, transport), topology)

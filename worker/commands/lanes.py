@@ -76,6 +76,8 @@ def _state(view: LaneView) -> str:
     if view.open:
         return "open"
     until = "an operator opens it" if view.closed_until is None else iso(moment(view.closed_until))
+    if view.unready:
+        until = "its provider says that it can send"
     return f"closed until {until}: {view.closed_reason}"
 
 

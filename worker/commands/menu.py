@@ -43,6 +43,13 @@ def purge(
     purge(config, sandbox=sandbox, as_json=as_json, dry_run=dry_run)
 
 
+def encrypt(config: Config = None, sandbox: Sandbox = False) -> None:
+    """Encrypt what is in the database under the first content key, and take older keys out of use."""
+    from worker.commands.database import encrypt
+
+    encrypt(config, sandbox=sandbox)
+
+
 def worker(config: Config = None, sandbox: Sandbox = False) -> None:
     """Run the worker processes; Ctrl-C finishes what is on the wire and stops."""
     from worker.commands.processes import worker
@@ -129,7 +136,7 @@ def resolve(
     config: Config = None,
     sandbox: Sandbox = False,
 ) -> None:
-    """Settle an unknown message, or send it again."""
+    """Settle an unknown message or job, or ask for it again."""
     from worker.commands.operator import resolve
 
     resolve(config, message, verdict.value, sandbox=sandbox)
@@ -158,6 +165,6 @@ def doctor(config: Config = None, sandbox: Sandbox = False, as_json: AsJson = Fa
 
 def join(app: typer.Typer) -> None:
     """Add the service's commands to the application's."""
-    running = (init, up, demo, worker, beat, hooks, flower, sandbox, migrate, purge)
+    running = (init, up, demo, worker, beat, hooks, flower, sandbox, migrate, purge, encrypt)
     for command in (*running, retry, resolve, open_, close, lanes, doctor):
         app.command(command.__name__.rstrip("_"))(command)

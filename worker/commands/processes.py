@@ -22,7 +22,7 @@ from worker.commands.supervisor import Child, Supervisor
 from worker.counters import Tally
 from worker.hooks import make_hooks
 from worker.metrics import Metrics
-from worker.metrics_app import counted, make_metrics
+from worker.metrics_app import counting, make_metrics
 
 PATIENCE = 30.0  # seconds that a starting process waits for the database and the broker
 SCRAPE = {"socket_timeout": 1.5, "socket_connect_timeout": 1.5}  # seconds for the broker's answer to a scrape
@@ -64,8 +64,9 @@ def hooks(config: Path | None, *, sandbox: bool) -> None:
     check_addresses(settings.file, {"hooks.bind": addresses.bind, "hooks.metrics_bind": addresses.metrics_bind})
     topology, tally = topology_of(settings), Tally()
     with database(settings) as engine:
-        receiver = make_hooks(engine, topology, Callbacks.of(engine, settings.callback_url))
-        served = [public(counted(receiver, topology.senders, tally), addresses.bind)]
+        schema.check_content(engine)
+        callbacks, answered = Callbacks.of(engine, settings.callback_url), counting(topology.senders, tally)
+        served = [public(make_hooks(engine, topology, callbacks, answered), addresses.bind)]
         if addresses.metrics_bind is not None:
             redis = redis_client(settings.connection, **SCRAPE)
             metrics = Metrics(engine, redis, schema.installation(engine), topology, lambda: tally.counts)

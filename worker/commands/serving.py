@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -33,6 +34,9 @@ KEEP_ALIVE = 75
 HEAD = 10.0
 LAST_ANSWERS = 5  # seconds for the webhooks under way when the receiver stops
 SCRAPERS = 16  # connections to the metrics
+# So many more objects than at its last look make the collector look for cycles again. Requests that wait for their
+# commit are no garbage, and a dozen of them are more than Python's own 700.
+GARBAGE = 20_000
 
 
 class PatientlyReading(H11Protocol):
@@ -105,9 +109,17 @@ def _common(bind: Bind) -> dict[str, Any]:
     }
 
 
+def settle() -> None:
+    """Spare the collector what was made at start and stays until the end, and what only waits: a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
+
+
 def serve(configs: Sequence[uvicorn.Config]) -> None:
     """Serve all of them in one event loop until a signal asks to stop; a second one ends what is under way."""
     servers = [_Server(config) for config in configs]
+    settle()
 
     def stop() -> None:
         for server in servers:
