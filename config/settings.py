@@ -18,6 +18,7 @@ from config.values import (
     Bind,
     BindAddress,
     BrokerUrl,
+    Directory,
     Guard,
     HttpUrl,
     InFlight,
@@ -45,10 +46,11 @@ class HooksSettings(Section):
 
 
 class WorkerSettings(Section):
-    """`[worker]`: processes, and requests at once in each."""
+    """`[worker]`: processes, requests at once in each, and where answers stand that are files."""
 
     processes: Processes = 2
     in_flight: InFlight = 64
+    downloads: Directory = ".paceline/downloads"
 
 
 class FlowerSettings(Section):
@@ -85,6 +87,10 @@ class LimiterSettings(Section):
     guard: Guard | None = None
 
 
+# The longest that a provider's signed webhook is taken for is 26 hours after its time, and clocks differ.
+WEBHOOKS_REPEATED = 2 * DAY
+
+
 class RetentionSettings(Section):
     """`[retention]`: for how long what is over is kept; a message's contents and itself since it is final."""
 
@@ -100,6 +106,7 @@ class RetentionSettings(Section):
 SECTIONS = (
     "database",
     "broker",
+    "content",
     "hooks",
     "worker",
     "flower",
@@ -186,8 +193,8 @@ def _tables(document: Mapping[str, Any], problems: Problems, environ: Mapping[st
     for name in document:
         if name not in SECTIONS:
             problems.unknown("", name, SECTIONS)
-    # The first two are `resolve`'s: an environment variable may stand in for what they lack.
-    known = {name: value for name, value in document.items() if name in SECTIONS[2:]}
+    # The first three are `resolve`'s: an environment variable may stand in for what they lack.
+    known = {name: value for name, value in document.items() if name in SECTIONS[3:]}
     tables: dict[str, Any] = problems.expand(known, environ)
     return {name: {} for name in SECTIONS} | tables
 
@@ -226,6 +233,10 @@ def _check_completeness(settings: Settings, events: object, problems: Problems) 
         problems.add(
             "retention.idempotency_keys",
             "must not be shorter than retention.messages: what is still there must not be sent a second time",
+        )
+    if retention.webhooks < WEBHOOKS_REPEATED:
+        problems.add(
+            "retention.webhooks", 'must be at least "2d": for about that long, one that comes again must be known again'
         )
 
 

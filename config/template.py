@@ -17,6 +17,12 @@ HEAD = """\
 #url = "embedded"                            # a private Valkey under .paceline/, or redis:// rediss:// unix://
                                              # or sentinel://host:26379;host:26379/master_name/0
 
+# Recipients and bodies encrypted in the database, for whoever has the key: 32 bytes in base64, as
+# `openssl rand -base64 32` prints. Producers need it too; PACELINE_CONTENT_KEY goes before what stands here.
+[content]
+#key = "${PACELINE_CONTENT_KEY}"             # or ["${NEW_KEY}", "${OLD_KEY}"]: the first encrypts, all decrypt; none by
+                                             # default
+
 [hooks]
 #bind = "127.0.0.1:8085"                     # POST /hooks/<account>
 #public_url = "https://hooks.example.com"    # how providers reach it; none by default
@@ -25,6 +31,7 @@ HEAD = """\
 [worker]
 #processes = 2                               # that send, on this host
 #in_flight = 64                              # requests at once in each process
+#downloads = ".paceline/downloads"           # where a list that was asked for as a file stands until it is taken away
 
 [flower]
 #bind = "127.0.0.1:5555"                     # where it answers

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
@@ -127,6 +128,12 @@ def _word(value: object) -> str:
     return value
 
 
+def _directory(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError('must be a directory, such as "/var/lib/paceline/downloads"')
+    return str(Path(value).expanduser())
+
+
 def _login(value: object) -> object:
     logins = value.split(",") if isinstance(value, str) else [""]
     if not all(user and password for user, _, password in (login.partition(":") for login in logins)):
@@ -153,6 +160,7 @@ LimitValue = Annotated[Limit, PlainValidator(_limit)]
 Processes = Annotated[int, PlainValidator(_whole(1, 64))]
 InFlight = Annotated[int, PlainValidator(_whole(1, 1024))]
 Rate = Annotated[int, PlainValidator(_whole(0, 10_000))]
+Directory = Annotated[str, PlainValidator(_directory)]
 Word = Annotated[str, PlainValidator(_word)]
 Login = Annotated[SecretStr, BeforeValidator(_login)]
 BrokerUrl = Annotated[SecretStr, BeforeValidator(_broker)]

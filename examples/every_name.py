@@ -15,6 +15,7 @@ from paceline import (
     CallTimeout,
     Client,
     ConfigurationError,
+    ContentLocked,
     DatabaseNotReady,
     Email,
     EventView,
@@ -133,7 +134,7 @@ def enqueue_or_say_why_not(client: Client, message: Message, via: str, key: str)
         return f"Change {error.field}: it {error.rule}."
     except IdempotencyConflict:
         return "This key belongs to another message."
-    except (DatabaseNotReady, BrokerNotReady, ConfigurationError) as error:
+    except (DatabaseNotReady, BrokerNotReady, ConfigurationError, ContentLocked) as error:
         return f"Not now: {error}"
     return "Already on its way." if receipt.replayed else "On its way."
 

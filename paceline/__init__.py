@@ -13,6 +13,7 @@ from paceline.errors import (
     CallFailed,
     CallTimeout,
     ConfigurationError,
+    ContentLocked,
     DatabaseNotReady,
     IdempotencyConflict,
     InvalidMessage,
@@ -61,6 +62,7 @@ __all__ = [
     "CallTimeout",
     "JobNotFound",
     "ConfigurationError",
+    "ContentLocked",
     "DatabaseNotReady",
     "BrokerNotReady",
 ]

@@ -132,6 +132,10 @@ class Answering:
             raise InvalidMessage("account", "must name an account")
         return {name: value for name, value in arguments.items() if value is not None}
 
+    def choices(self, account: str) -> Mapping[str, float | bool]:
+        """What the account's options say that arguments are checked by; nothing where every account has everything."""
+        return {} if self._vias is None else carrier_of(self._vias, account).capabilities.choices
+
     def _prepared(self, asked: Asked) -> Any:
         exact = self._answers.get((asked.account, asked.operation))
         return self._answers.get((None, asked.operation)) if exact is None else exact
@@ -225,6 +229,9 @@ class InMemoryCalling(Calling):
 
     def _check_provider(self, account: str, provider: str) -> None:
         """There are accounts, and no providers."""
+
+    def _choices(self, account: str) -> Mapping[str, float | bool]:
+        return self._answering.choices(account)
 
     def _provider_id(self, message_id: str) -> str:
         return message_id

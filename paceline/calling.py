@@ -115,9 +115,10 @@ class Calling:
         """
         self._check_provider(account, "politicalcomms")
         from paceline.politicalcomms import PoliticalComms
+        from paceline.politicalcomms.operations import choices_of
 
         call = functools.partial(self.call, account, timeout=timeout)
-        return PoliticalComms(call, functools.partial(self.start, account))
+        return PoliticalComms(call, functools.partial(self.start, account), **choices_of(self._choices(account)))
 
     def status(self, id: str | None = None, *, idempotency_key: str | None = None) -> MessageView:  # noqa: A002
         raise NotImplementedError
@@ -133,12 +134,17 @@ class Calling:
     ) -> jobs_.Call:
         directory = self._open().directories.current(account)
         carrier = jobs_.carrier_of(directory.vias, account)
-        return jobs_.admit(carrier, operation, arguments, idempotency_key, directory.secret)
+        return jobs_.admit(carrier, operation, arguments, idempotency_key, directory.secret, directory.content)
 
     def _start(self, call: jobs_.Call, expires_in: float | None) -> str:
         job = self._open().write(lambda transaction: jobs_.start(transaction, call, expires_in))
         self._wake((call.lane,), high=False)
         return job
+
+    def _choices(self, account: str) -> Mapping[str, float | bool]:
+        """What the account's options say that arguments are checked by."""
+        vias = self._open().directories.current(account).vias
+        return jobs_.carrier_of(vias, account).capabilities.choices
 
     def _check_provider(self, account: str, provider: str) -> None:
         carrier = jobs_.carrier_of(self._open().directories.current(account).vias, account)

@@ -5,6 +5,7 @@ address refuses the same messages as the worker would. They hold rules, never se
 """
 
 import functools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -23,6 +24,9 @@ class Rule:
     In a mapping the lengths hold for each key and each value, in a list for each item. `max_bytes` counts a text in
     UTF-8, a data URI decoded, and attachments decoded, together. `form` names what a pattern cannot say: see `FORMS`.
     A field with a `max_number` is a number: at least `min_number`, and a whole one where `whole` says so.
+    `names` is what each name in a mapping must match, `names_hint` in words; `members` are the members it may have. A
+    field with `max_json` is a JSON object of so many characters, or its text. An option goes with the message's field
+    `needs` only, where its kind has that, and beside none of `unless`.
     """
 
     required: bool = False
@@ -37,7 +41,15 @@ class Rule:
     whole: bool = False
     max_bytes: int | None = None
     form: str = ""
+    names: str = ""
+    names_hint: str = ""
+    members: "Mapping[str, Rule] | None" = None
+    max_json: int | None = None
+    needs: str = ""
+    unless: tuple[str, ...] = ()
 
+
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 
 ANY = Rule()
 FLAG = ("true", "false")  # the words of a switch, which may be a boolean too
@@ -60,7 +72,8 @@ class Capabilities:
     """The kinds an account carries with a rule for each field it takes, its rules for metadata and options.
 
     `channel` is what kind of address its recipients are; `segmentation` how a text is cut into parts that are billed
-    one by one (empty: it is not), of which there may be `max_parts`; `calls` what the provider does besides sending.
+    one by one (empty: it is not), of which there may be `max_parts`; `calls` what the provider does besides sending,
+    and `choices` what the account's options say that the arguments of these are checked by.
     """
 
     kinds: Mapping[str, Mapping[str, Rule]]
@@ -70,6 +83,7 @@ class Capabilities:
     segmentation: str = ""
     max_parts: int | None = None
     calls: Mapping[str, Call] = field(default_factory=dict)
+    choices: Mapping[str, float | bool] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for the database."""
@@ -84,6 +98,7 @@ class Capabilities:
                 name: {"arguments": _rules_json(call.arguments), "fresh_for": call.fresh_for, "lane": call.lane}
                 for name, call in self.calls.items()
             },
+            "choices": dict(self.choices),
         }
 
     @classmethod
@@ -100,6 +115,7 @@ class Capabilities:
                 name: Call(_rules(call["arguments"]), call["fresh_for"], call.get("lane", ""))
                 for name, call in data.get("calls", {}).items()
             },
+            choices=data.get("choices", {}),
         )
 
 
@@ -131,6 +147,8 @@ def check(
             raise InvalidMessage(f"options.{name}", f"is not an option of account {account}; {allowed}")
         check_storable(f"options.{name}", value)
         _check_field(f"options.{name}", value, capabilities.options[name], account)
+        if value not in _NOTHING:
+            _check_company(f"options.{name}", message, capabilities.options[name])
 
 
 def check_call(
@@ -152,6 +170,15 @@ def check_call(
     return given
 
 
+def broken_rule(value: object, rule: Rule) -> str | None:
+    """What is wrong with a value by a rule, as the rest of a sentence; None if it keeps it."""
+    try:
+        _check_value("", value, rule)
+    except InvalidMessage as refused:
+        return refused.rule
+    return None
+
+
 def parts(capabilities: Capabilities, message: Message) -> int:
     """How many parts the provider bills for the message: 1 where it does not cut messages."""
     count = SEGMENTATIONS.get(capabilities.segmentation)
@@ -171,6 +198,17 @@ def _check_metadata(metadata: Mapping[str, str], rule: Rule | None) -> None:
         _check_value("metadata", metadata, rule)
 
 
+_NOTHING: Sequence[object] = (None, "", {}, [], ())
+
+
+def _check_company(name: str, message: Message, rule: Rule) -> None:
+    if rule.needs and getattr(message, rule.needs, True) in _NOTHING:
+        raise InvalidMessage(name, f"goes with {rule.needs} only: give that too, or leave it out")
+    for other in rule.unless:
+        if getattr(message, other, None) not in _NOTHING:
+            raise InvalidMessage(name, f"does not go with {other}: give one of the two")
+
+
 def _check_field(name: str, value: object, rule: Rule | None, account: str) -> None:
     empty = value is None or value == {} or value == [] or value == ()
     if rule is None:
@@ -183,12 +221,19 @@ def _check_field(name: str, value: object, rule: Rule | None, account: str) -> N
 
 
 def _check_value(name: str, value: object, rule: Rule) -> None:
+    if rule.names and not isinstance(value, Mapping):
+        raise InvalidMessage(name, "must map names to texts")
     if isinstance(value, str) and rule.max_items is not None:
         value = value.split(";")  # a list, as the APIs that take one write it
     if isinstance(value, bool) and rule.one_of == FLAG:
         return
-    if isinstance(value, Mapping):
+    if rule.max_json is not None:
+        _check_json(name, value, rule.max_json)
+    elif rule.members is not None:
+        _check_members(name, value, rule.members)
+    elif isinstance(value, Mapping):
         _check_count(name, len(value), rule)
+        _check_names(name, value, rule)
         for text in (text for pair in value.items() for text in pair):
             _check_text(name, text, rule)
     elif isinstance(value, list | tuple):
@@ -201,6 +246,38 @@ def _check_value(name: str, value: object, rule: Rule) -> None:
         _check_number(name, value, rule, rule.max_number)
     else:
         _check_text(name, value, rule)
+
+
+def _check_json(name: str, value: object, most: int) -> None:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, Mapping):
+        raise InvalidMessage(name, "must be a JSON object")
+    check_storable(name, value)
+    if (length := len(compact(value))) > most:
+        raise InvalidMessage(name, f"must have at most {most} characters as JSON, this one has {length}")
+
+
+def _check_members(name: str, value: object, members: Mapping[str, Rule]) -> None:
+    if not isinstance(value, Mapping):
+        raise InvalidMessage(name, f"must be a mapping with {' or '.join(members)}")
+    for member in value:
+        if member not in members:
+            raise InvalidMessage(f"{name}.{member}", f"is not a member of it; it has {', '.join(members)}")
+    for member, rule in members.items():
+        if value.get(member) is not None:
+            _check_value(f"{name}.{member}", value[member], rule)
+        elif rule.required:
+            raise InvalidMessage(f"{name}.{member}", "is required")
+
+
+def _check_names(name: str, value: Mapping[Any, Any], rule: Rule) -> None:
+    for key in value if rule.names else ():
+        if _compiled(rule.names).fullmatch(key) is None:
+            raise InvalidMessage(name, f"must have only names that are {rule.names_hint}")
 
 
 def _check_number(name: str, value: object, rule: Rule, most: float) -> None:
@@ -221,7 +298,7 @@ def _check_count(name: str, count: int, rule: Rule) -> None:
 
 def _check_text(name: str, value: object, rule: Rule) -> None:
     if not isinstance(value, str):
-        if rule.min_length or rule.max_length or rule.one_of or rule.pattern:
+        if rule.min_length or rule.max_length or rule.one_of or rule.pattern or rule.form or rule.max_bytes:
             raise InvalidMessage(name, "must be a string")
         return
     if rule.min_length is not None and len(value) < rule.min_length:
@@ -241,15 +318,25 @@ def _check_text(name: str, value: object, rule: Rule) -> None:
 def _check_attachments(name: str, items: Sequence[Any], most: int) -> None:
     total = 0
     for number, item in enumerate(items):
+        for field_name in item.keys() - {"filename", "content", "media_type"}:
+            known = "it has filename, content, media_type"
+            raise InvalidMessage(f"{name}[{number}].{field_name}", f"is not a field of an attachment; {known}")
         for field_name in ("filename", "content"):
             if not item.get(field_name):
                 raise InvalidMessage(f"{name}[{number}].{field_name}", "is required")
+        if item.get("media_type") and _MEDIA_TYPE.fullmatch(item["media_type"]) is None:
+            raise InvalidMessage(f"{name}[{number}].media_type", "must be a media type such as application/pdf")
         content = decoded(item["content"])
         if content is None:
             raise InvalidMessage(f"{name}[{number}].content", "must be base64")
         total += len(content)
     if total > most:
         raise InvalidMessage(name, f"must have at most {most:,} bytes together, these have {total:,}")
+
+
+def compact(value: Mapping[str, Any]) -> str:
+    """The mapping as JSON without a space more than it needs."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _characters(count: int) -> str:
@@ -270,12 +357,15 @@ def _rules(data: Mapping[str, Any]) -> dict[str, Rule]:
 
 
 def _rule_json(rule: Rule) -> dict[str, Any]:
-    return {item.name: getattr(rule, item.name) for item in fields(Rule) if getattr(rule, item.name) != item.default}
+    data = {item.name: getattr(rule, item.name) for item in fields(Rule) if getattr(rule, item.name) != item.default}
+    return data if rule.members is None else {**data, "members": _rules_json(rule.members)}
 
 
 def _rule(data: Mapping[str, Any]) -> Rule:
     known = {item.name for item in fields(Rule)}
     values = {name: value for name, value in data.items() if name in known}
-    if "one_of" in values:
-        values["one_of"] = tuple(values["one_of"])
+    for name in {"one_of", "unless"} & values.keys():
+        values[name] = tuple(values[name])
+    if "members" in values:
+        values["members"] = _rules(values["members"])
     return Rule(**values)

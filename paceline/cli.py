@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -31,8 +32,9 @@ SERVICE = {
     "sandbox": "Run the providers' sandbox.",
     "migrate": "Bring the database up to date.",
     "purge": "Forget what is old.",
+    "encrypt": "Encrypt what is in the database.",
     "retry": "Queue a message again.",
-    "resolve": "Settle an unknown message.",
+    "resolve": "Settle an unknown message or job.",
     "open": "Open an account or a lane.",
     "close": "Close an account or a lane.",
     "lanes": "Show the lanes.",
@@ -76,6 +78,7 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
+    made.callback()(_options)
     producers(made)
     broadcasts(made)
     requests(made)
@@ -89,6 +92,20 @@ def application() -> typer.Typer:
             sys.path.insert(0, str(root))
         importlib.import_module("worker.commands.menu").join(made)
     return made
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"paceline {metadata.version('paceline')}\n")
+        raise typer.Exit
+
+
+def _options(
+    _version: Annotated[  # its callback has answered
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 def checkout() -> Path | None:

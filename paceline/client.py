@@ -18,12 +18,13 @@ from paceline.broadcast.broadcasting import Broadcasting
 from paceline.broadcast.lateness import Lateness
 from paceline.bulk import CHUNK, BulkReceipt, Taken, Work, enqueue_stream
 from paceline.calling import Calling
+from paceline.capabilities import Rule
 from paceline.door import Entry, admit
 from paceline.enqueue import Receipt, store, stream_of
 from paceline.errors import InvalidMessage, PacelineError
 from paceline.messages import Message, Outgoing
 from paceline.opened import Opened
-from paceline.suppression import SuppressionView, check_channel
+from paceline.suppression import SuppressionView, channels_of, check_channel, check_recipient
 from paceline.transactions import Transaction, join
 from paceline.views import EventView, MessageView
 
@@ -33,7 +34,7 @@ class Client(Calling, Broadcasting):
 
     The addresses come from `config` (a `paceline.toml`), `database_url` and `broker_url`, else from `PACELINE_CONFIG`,
     `PACELINE_DATABASE_URL` and `PACELINE_BROKER_URL`, else from `./paceline.toml`. A process that forks may go on with
-    the client it inherited. Every method raises `ConfigurationError` if an address cannot be used, and
+    the client it inherited. Every method raises `ConfigurationError` if an address or a content key cannot be used, and
     `DatabaseNotReady` if the database is away, is not migrated, was migrated by another version, or holds no accounts
     yet. A broker that is away costs nothing but the wake-up.
     """
@@ -173,15 +174,20 @@ class Client(Calling, Broadcasting):
         """Put a recipient on the list of those who want nothing more on a channel (`sms`, `email`, `whatsapp` …).
 
         Neither `enqueue` nor a worker lets a message to them through from now on. False if they were on the list.
-        Opt-outs that providers report and STOP answers come onto it by themselves. Raises `InvalidMessage`.
+        Opt-outs that providers report and STOP answers come onto it by themselves. Raises `InvalidMessage`, also for
+        what is no recipient of that channel.
         """
-        known = check_channel(channel, self._channels())
-        return self._open().write(lambda transaction: suppression.add(transaction, known, recipient, reason))
+        channels = self._channels()
+        known = check_channel(channel, channels)
+        to = check_recipient(known, recipient, channels[known])
+        safe = self._open().directories.current().content
+        return self._open().write(lambda transaction: suppression.add(transaction, known, to, reason, safe))
 
     def unsuppress(self, channel: str, recipient: str) -> bool:
         """Take a recipient off that list, because they ask to be written to again; False if they were not on it."""
         known = check_channel(channel, self._channels())
-        return self._open().write(lambda transaction: suppression.remove(transaction, known, recipient))
+        safe = self._open().directories.current().content
+        return self._open().write(lambda transaction: suppression.remove(transaction, known, recipient, safe))
 
     def suppressions(
         self, channel: str | None = None, *, limit: int = 1000, after: SuppressionView | None = None
@@ -226,16 +232,16 @@ class Client(Calling, Broadcasting):
                 self._opened = Opened(connections.resolve(*self._sources))
             return self._opened
 
-    def _channels(self) -> set[str]:
-        vias = self._open().directories.current().vias.values()
-        return {carrier.capabilities.channel for via in vias for carrier in via.carriers} - {""}
+    def _channels(self) -> dict[str, list[Rule]]:
+        return channels_of(self._open().directories.current().vias.values())
 
     def _admit(self, item: Outgoing) -> Entry:
         if not isinstance(item, Outgoing):
             raise InvalidMessage("item", "must be an Outgoing")
         directories = self._open().directories
         directory = directories.current(item.via)
-        return admit(item, directory.find(item.via), directory.secret, directories.database_now(directory))
+        via, at = directory.find(item.via), directories.database_now(directory)
+        return admit(item, via, directory.secret, at, directory.content)
 
     def _stream(self, entry: Entry, joined: Transaction | None = None) -> int:
         opened = self._open()

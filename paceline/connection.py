@@ -1,7 +1,9 @@
-"""The two addresses that everything needs, the database's and the broker's, and where they come from.
+"""The two addresses that everything needs, the database's and the broker's, and where they come from; and with them the
+keys under which the database's content is encrypted, if it is.
 
 An explicit argument comes first, then `PACELINE_DATABASE_URL` and `PACELINE_BROKER_URL`, then the configuration file
 (`PACELINE_CONFIG`, or `paceline.toml` in the working directory), then SQLite and a private Valkey under `.paceline/`.
+The keys come from `PACELINE_CONTENT_KEY`, then from the file's `[content] key`, else there are none.
 How each is opened stands in `database` and `broker`; the public names of both can be had from here.
 """
 
@@ -13,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from paceline import broker, database
+from paceline import broker, content, database
 from paceline.broker import broker_socket, celery_transport_options, celery_url, redis_client, redis_url
+from paceline.ciphers import parse_keys
 from paceline.database import engine, private_directory, read, reading, write
 from paceline.errors import ConfigurationError
 
@@ -37,6 +40,7 @@ __all__ = [
 ]
 
 CONFIG_FILE = "paceline.toml"
+KEYS = {"database": "url", "broker": "url", "content": "key"}  # the sections read here, and the one key of each
 
 _REFERENCE = re.compile(r"\$\{([^}]*)(\}?)")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -46,12 +50,13 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class Connection:
     """A database and a broker. `root` is the directory that relative paths and `.paceline/` are relative to.
 
-    The URLs hold passwords, so they are in no repr.
+    The URLs hold passwords, so they are in no repr; nor are the keys that encrypt content, the first of which does.
     """
 
     database_url: str = field(repr=False)
     broker_url: str = field(repr=False)
     root: Path
+    content_keys: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 def resolve(
@@ -62,13 +67,13 @@ def resolve(
 ) -> Connection:
     """The addresses in force. Relative paths are those of the configuration file's directory, else of the working one.
 
-    Raises `ConfigurationError` with a sentence for each mistake in the sections `database` and `broker` and for each
-    address that cannot be used; none quotes the address.
+    Raises `ConfigurationError` with a sentence for each mistake in the sections `database`, `broker` and `content`, and
+    for each address and key that cannot be used; none quotes them.
     """
     file = find_config(config, environ)
     table = read_config(file) if file else {}
     root = (file.absolute().parent if file else Path.cwd()).resolve()
-    problems = [f"{file}: {problem}" for section in ("database", "broker") for problem in _mistakes(section, table)]
+    problems = [f"{file}: {problem}" for section in KEYS for problem in _mistakes(section, table)]
     urls = {"database": database.DEFAULT, "broker": broker.EMBEDDED}
     explicit = {"database": database_url, "broker": broker_url}
     checks = {"database": lambda url: database.checked(url, root), "broker": broker.checked}
@@ -81,9 +86,14 @@ def resolve(
             urls[section] = check(expand(url, environ) if expands else url)
         except ValueError as error:
             problems.append(f"{source}: {error}")
+    keys: tuple[bytes, ...] = ()
+    try:
+        keys = _content_keys(table.get("content"), environ)
+    except ValueError as error:
+        problems.append(f"{file}: {error}" if file and not environ.get(content.VARIABLE) else str(error))
     if problems:
         raise ConfigurationError(problems)
-    return Connection(database.checked(urls["database"], root), urls["broker"], root)
+    return Connection(database.checked(urls["database"], root), urls["broker"], root, keys)
 
 
 def find_config(config: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -128,10 +138,26 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 
 def _mistakes(section: str, table: Mapping[str, Any]) -> list[str]:
     # A misspelt `url` must not leave a producer writing to the default database.
-    settings = table.get(section, {})
+    settings, known = table.get(section, {}), KEYS[section]
     if not isinstance(settings, dict):
-        return [f'{section}: must be a table with the key url, as in [{section}] url = "…"']
-    return [f"{section}.{key}: is not a key of this table; it has url" for key in settings if key != "url"]
+        return [f'{section}: must be a table with the key {known}, as in [{section}] {known} = "…"']
+    return [f"{section}.{key}: is not a key of this table; it has {known}" for key in settings if key != known]
+
+
+def _content_keys(table: object, environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """The keys that encrypt content. Raises ValueError, a sentence."""
+    if environ.get(content.VARIABLE):
+        source, value = f"the environment variable {content.VARIABLE}", environ[content.VARIABLE]
+    elif isinstance(table, dict) and "key" in table:
+        source, value = "content.key", table["key"]
+    else:
+        return ()
+    try:
+        listed = value if isinstance(value, list) else [value]
+        expands = source == "content.key"
+        return parse_keys([expand(item, environ) if expands and isinstance(item, str) else item for item in listed])
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
 
 
 def _named(

@@ -20,6 +20,7 @@ from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make
 from sqlalchemy.exc import ArgumentError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from paceline.content import attach
 from paceline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -63,10 +64,12 @@ def checked(text: str, root: Path) -> str:
 def engine(connection: "Connection") -> Engine:
     """An engine for as many threads as a process has. What a statement was given is in none of its errors.
 
-    Raises `ConfigurationError` if SQLite's directory cannot be made or written, or PostgreSQL's driver is missing.
+    Raises `ConfigurationError` if SQLite's directory cannot be made or written, or if PostgreSQL's driver, or what
+    encrypts content, is missing.
     """
     url = make_url(connection.database_url)
-    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
+    made = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
+    return attach(made, connection.content_keys)
 
 
 @contextmanager

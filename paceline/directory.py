@@ -9,19 +9,29 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, column, inspect, select, table
+from sqlalchemy import Connection, Row, column, inspect, make_url, select, table
 from sqlalchemy.exc import SQLAlchemyError
 
 from paceline import tables
 from paceline.capabilities import Capabilities
 from paceline.clock import now
+from paceline.content import CLEAR, Content, content_of
 from paceline.errors import DatabaseNotReady, UnknownAccount
 
 FRESH_FOR = 5.0  # seconds
 MISSED_FOR = 0.1  # seconds in which a name that was not found is not looked for again
 VERSION = table("paceline_version", column("version_num"))
+NO_TABLES = "The database has no Paceline tables; run `paceline migrate`."
+
+
+def check_present(database_url: str) -> None:
+    """Raise `DatabaseNotReady` if that is a SQLite file which is not there: who opened it would leave an empty one."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        raise DatabaseNotReady(NO_TABLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,8 @@ class Via:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """One reading of the installation. `clock_offset` is what the database's clock is ahead of ours, in seconds."""
+    """One reading of the installation. `clock_offset` is what the database's clock is ahead of ours, in seconds;
+    `content` how content is written there."""
 
     installation: str
     secret: bytes = field(repr=False)
@@ -57,6 +68,7 @@ class Directory:
     streams: dict[tuple[str, int], int]
     clock_offset: float
     read_at: float
+    content: Content = CLEAR
 
     def find(self, via: str) -> Via:
         """The account or route of that name, or `UnknownAccount`, naming those there are."""
@@ -134,7 +146,7 @@ def unreachable(error: Exception) -> DatabaseNotReady:
 def check_version(connection: Connection) -> None:
     """Raise `DatabaseNotReady` unless the database stands at the version that this package knows."""
     if not inspect(connection).has_table(VERSION.name):
-        raise DatabaseNotReady("The database has no Paceline tables; run `paceline migrate`.")
+        raise DatabaseNotReady(NO_TABLES)
     version = connection.scalar(select(VERSION.c.version_num))
     if version is None or version < tables.SCHEMA_VERSION:
         raise DatabaseNotReady(
@@ -152,7 +164,7 @@ def _read(connection: Connection, monotonic: Callable[[], float]) -> Directory:
     installation = tables.columns(tables.Installation)
     stream = tables.columns(tables.Stream)
     before = monotonic()
-    row = connection.execute(select(installation.c.name, installation.c.digest_secret, now())).one_or_none()
+    row = connection.execute(select(installation.c.name, now())).one_or_none()
     after = monotonic()
     accounts = connection.execute(select(tables.columns(tables.Account))).all()
     if row is None or not accounts:
@@ -162,13 +174,15 @@ def _read(connection: Connection, monotonic: Callable[[], float]) -> Directory:
         )
     routes = connection.execute(select(tables.columns(tables.Route))).all()
     streams = connection.execute(select(stream.c.via, stream.c.priority, stream.c.id).where(stream.c.broadcast == ""))
+    content = content_of(connection)
     return Directory(
         installation=row[0],
-        secret=row[1].encode(),
+        secret=content.secret,
         vias=_vias(accounts, routes),
         streams={(via, priority): line for via, priority, line in streams},
-        clock_offset=row[2] - (before + after) / 2,
+        clock_offset=row[1] - (before + after) / 2,
         read_at=after,
+        content=content,
     )
 
 

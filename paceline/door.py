@@ -8,20 +8,23 @@ from datetime import datetime
 from typing import Any
 
 from paceline.capabilities import check
+from paceline.content import CLEAR, Content
 from paceline.directory import Via
 from paceline.errors import InvalidMessage
 from paceline.ids import new_id
 from paceline.messages import Message, Outgoing, check_mapping, check_storable
 from paceline.status import LEVELS, Priority
-from paceline.suppression import Pair, pairs_of
+from paceline.suppression import Pair, named, pairs_of
 
 MAX_PAYLOAD = 1_000_000  # bytes of JSON, attachments and data URIs aside
 MAX_KEY = 255  # characters
+MESSAGE = "message"  # what a payload's place is called where it is encrypted; beside it the message's id
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Entry:
-    """A message that was admitted: what its row will hold. Times are Unix seconds, `priority` is the level.
+    """A message that was admitted: what its row will hold, as it holds it (`paceline.content`). Times are Unix seconds,
+    `priority` is the level.
 
     `ready` unless it waits for its `send_at`: only then is there somebody to wake. `asked` is whom it is for, on each
     channel that it may go by: they must not have opted out of all of them.
@@ -43,11 +46,12 @@ class Entry:
         return f"Entry({self.id}, via={self.via.name!r})"
 
 
-def admit(item: Outgoing, via: Via, secret: bytes, database_now: float) -> Entry:
+def admit(item: Outgoing, via: Via, secret: bytes, database_now: float, safe: Content = CLEAR) -> Entry:
     """Check the item against every account of `via`; the row it becomes, with a new id.
 
     `secret` keys the digest by which a repeated idempotency key is compared; `database_now` is Unix seconds by the
-    database's clock. Raises `InvalidMessage`, which names the field and the rule.
+    database's clock; `safe` is how content is written there. Raises `InvalidMessage`, which names the field and the
+    rule, and `ContentLocked`.
     """
     if not isinstance(item.message, Message):
         raise InvalidMessage("message", "must be a Text, Media, Template or Email")
@@ -59,18 +63,19 @@ def admit(item: Outgoing, via: Via, secret: bytes, database_now: float) -> Entry
     check_extras(item.metadata, item.options)
     for carrier in via.carriers:
         check(carrier.capabilities, carrier.account, item.message, item.metadata, item.options)
-    content = item.message.as_json()
+    content, id_ = item.message.as_json(), new_id(database_now)
+    pairs = pairs_of([carrier.capabilities.channel for carrier in via.carriers], item.message.to)
     return Entry(
-        id=new_id(database_now),
+        id=id_,
         via=via,
         priority=LEVELS.index(priority),
-        payload=payload_of(content, item.metadata, item.options),
+        payload=safe.seal(payload_of(content, item.metadata, item.options), MESSAGE, id_),
         idempotency_key=item.idempotency_key,
         digest=digest(secret, via.name, content) if item.idempotency_key is not None else "",
         send_at=send_at,
         expires_at=expires_at,
         ready=send_at is None or send_at <= database_now,
-        asked=pairs_of([carrier.capabilities.channel for carrier in via.carriers], item.message.to),
+        asked=named(safe, pairs),
     )
 
 

@@ -85,3 +85,7 @@ class DatabaseNotReady(PacelineError):
 
 class BrokerNotReady(PacelineError):
     """The broker is away or is of a kind that the limiter cannot use."""
+
+
+class ContentLocked(PacelineError):
+    """Content is encrypted in this database, and this process lacks a key for it; or it has one, and it is not."""

@@ -1,4 +1,4 @@
-"""What a pattern cannot say about a text: whether a URL's host is public, what a data URI holds, what is an address.
+"""What a pattern cannot say of a text: whether a URL's host is public, what a data URI holds, what an address is.
 
 Nothing here resolves a name or opens a connection: a name that leads into a private network is the provider's to
 refuse.
@@ -15,6 +15,7 @@ _DATA_URI = re.compile(r"data:(?P<type>[a-z0-9.+-]+/[a-z0-9.+-]+);base64,(?P<con
 # Deliberately simple: one @, something before it, a dot in the domain, and nothing that could begin another header.
 _NEVER = r"""\s@;,<>"\\\x00-\x1f\x7f"""
 _EMAIL = re.compile(rf"[^{_NEVER}]{{1,64}}@(?=.{{4,255}}$)[^{_NEVER}.]+(\.[^{_NEVER}.]+)+")
+_PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 _LOCAL = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".localdomain")
 # A name as DNS has it, underscores included: what it escapes (127%2e0.0.1) or separates otherwise, others may resolve.
 # Its last label begins with a letter, because a name that ends in a number is an address to those who resolve as C does
@@ -53,6 +54,11 @@ def email(value: str) -> str | None:
     return None if _EMAIL.fullmatch(value) else "must be an e-mail address such as ana@example.org"
 
 
+def phone(value: str) -> str | None:
+    """What is wrong with a phone number: E.164 as providers take it, with its plus."""
+    return None if _PHONE.fullmatch(value) else "must be a phone number in E.164, such as +447700900123"
+
+
 def emails(value: str) -> str | None:
     """What is wrong with e-mail addresses that are joined by semicolons."""
     return next((rule for each in value.split(";") if (rule := email(each.strip(" "))) is not None), None)
@@ -63,6 +69,7 @@ FORMS: Mapping[str, Callable[[str], str | None]] = {
     "public_url_or_data": public_url_or_data,
     "email": email,
     "emails": emails,
+    "phone": phone,
 }
 
 

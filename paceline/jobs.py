@@ -30,6 +30,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from paceline import tables
 from paceline.capabilities import check_call
 from paceline.clock import now
+from paceline.content import CLEAR, Content, Keyring, keyring_of
 from paceline.directory import Carrier, Via
 from paceline.door import check_key, digest
 from paceline.errors import DatabaseNotReady, IdempotencyConflict, InvalidMessage, JobNotFound, UnknownAccount
@@ -74,21 +75,27 @@ def carrier_of(vias: Mapping[str, Via], account: object) -> Carrier:
 
 
 def admit(
-    carrier: Carrier, operation: str, arguments: Mapping[str, Any], idempotency_key: str | None, secret: bytes
+    carrier: Carrier,
+    operation: str,
+    arguments: Mapping[str, Any],
+    idempotency_key: str | None,
+    secret: bytes,
+    safe: Content = CLEAR,
 ) -> Call:
-    """Check what is asked of the account's provider; the row it becomes. Raises `InvalidMessage`."""
+    """Check what is asked of the account's provider; the row it becomes. Raises `InvalidMessage`, `ContentLocked`."""
     check_key(idempotency_key)
     given = check_call(carrier.capabilities, carrier.account, operation, arguments)
     offered = carrier.capabilities.calls[operation]
     text = json.dumps(given, allow_nan=False, separators=(",", ":"), default=_plain)
     if len(text) > MOST_ARGUMENTS:
         raise InvalidMessage("arguments", f"must have at most {MOST_ARGUMENTS:,} bytes as JSON, together")
+    id_ = new_id()
     return Call(
-        id=new_id(),
+        id=id_,
         account=carrier.account,
         operation=operation,
         lane=offered.lane,
-        arguments=text,
+        arguments=safe.seal(text, *place("arguments", id_)),
         digest=digest(secret, f"{carrier.account}/{operation}", json.loads(text)),
         idempotency_key=idempotency_key,
         fresh_for=offered.fresh_for,
@@ -132,7 +139,7 @@ def fresh(connection: Connection, call: Call, seconds: float) -> JobView | None:
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else _view(row, None)
+    return None if row is None else _view(row, None, keyring_of(connection))
 
 
 def job(connection: Connection, id: str) -> JobView:  # noqa: A002  # the job's id
@@ -140,7 +147,7 @@ def job(connection: Connection, id: str) -> JobView:  # noqa: A002  # the job's 
     row = connection.execute(_BASE.where(JOB.c.id == id)).one_or_none()
     if row is None:
         raise JobNotFound("No job has this id; it may have been purged, or started elsewhere.")
-    return _view(row, _waiting_for(connection, row))
+    return _view(row, _waiting_for(connection, row), keyring_of(connection))
 
 
 def jobs(
@@ -163,7 +170,7 @@ def jobs(
         query = query.where(JOB.c.status == str(check_status(status)))
     if after is not None:
         query = query.where(JOB.c.id < after)
-    return [_view(row, None) for row in connection.execute(query)]
+    return [_view(row, None, keyring_of(connection)) for row in connection.execute(query)]
 
 
 def check_status(name: str) -> JobStatus:
@@ -201,8 +208,13 @@ def _row_of(call: Call, expires_in: float | None) -> dict[str, Any]:
     }
 
 
-def _view(row: "Row[Any]", waiting_for: str | None) -> JobView:
-    memory = json.loads(row.memory)
+def place(column: str, id: str) -> tuple[str, str, str]:  # noqa: A002  # the job's id
+    """What a job's content is bound to where it is encrypted."""
+    return "job", column, id
+
+
+def _view(row: "Row[Any]", waiting_for: str | None, keys: Keyring) -> JobView:
+    memory = keys.shown(row.memory, *place("memory", row.id))
     return JobView(
         id=row.id,
         account=row.account,
@@ -212,7 +224,7 @@ def _view(row: "Row[Any]", waiting_for: str | None) -> JobView:
         waiting_for=waiting_for,
         step=row.step,
         progress=memory.get("progress") if isinstance(memory, dict) else None,
-        result=None if row.result is None else json.loads(row.result),
+        result=None if row.result is None else keys.shown(row.result, *place("result", row.id)),
         idempotency_key=row.idempotency_key,
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),

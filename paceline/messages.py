@@ -125,10 +125,11 @@ def from_json(data: Mapping[str, Any]) -> Message:
 
 
 def _required(kind: type[Message]) -> tuple[str, ...]:
-    return tuple(name for name, check in _CHECKS[kind] if check is _check_text)
+    return tuple(name for name, check in _CHECKS[kind] if check is check_text)
 
 
-def _check_text(name: str, value: object) -> None:
+def check_text(name: str, value: object) -> None:
+    """Raise `InvalidMessage` unless the value is text that a database can store."""
     if not isinstance(value, str):
         raise InvalidMessage(name, "must be a string")
     _check_characters(name, value)
@@ -146,7 +147,7 @@ def _check_characters(name: str, value: str) -> None:
 
 def _check_optional_text(name: str, value: object) -> None:
     if value is not None:
-        _check_text(name, value)
+        check_text(name, value)
 
 
 def check_mapping(name: str, value: object) -> None:
@@ -166,7 +167,7 @@ def check_storable(name: str, value: object) -> None:
         _check_characters(name, value)
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            _check_text(name, key)
+            check_text(name, key)
             check_storable(name, item)
     elif isinstance(value, list | tuple):
         for item in value:
@@ -190,7 +191,7 @@ def _check_attachments(name: str, value: object) -> None:
 
 
 _BY_ANNOTATION = {
-    str: _check_text,
+    str: check_text,
     str | None: _check_optional_text,
     Mapping[str, str]: check_mapping,
     Sequence[str]: _check_list,

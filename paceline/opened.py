@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from paceline import connection as connections
-from paceline.directory import Directories, check_version, unreachable
+from paceline.directory import Directories, check_present, check_version, unreachable
 from paceline.errors import DatabaseNotReady
 from paceline.transactions import CoreTransaction, Transaction
 from paceline.wakeup import Waker, open_waker
@@ -42,6 +42,7 @@ class Opened:
     def __init__(self, connection: connections.Connection) -> None:
         self.process = os.getpid()
         self._connection = connection
+        check_present(connection.database_url)
         self._engine = connections.engine(connection)
         self._lock = threading.Lock()
         self._waker: Waker | None = None

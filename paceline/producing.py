@@ -1,6 +1,8 @@
 """A producer's commands: `send`, `show`, `list`, `cancel`. Plain text or JSON on stdout."""
 
+import base64
 import json
+import mimetypes
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -22,6 +24,7 @@ Config = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Pairs = list[str] | None
 
+MOST_ATTACHED = 50_000_000  # bytes of one file, so that none fills the memory before its provider's rule refuses it
 _INSTANT = "ISO 8601 with an offset"
 
 
@@ -63,6 +66,9 @@ def send(
     cc: Annotated[Pairs, typer.Option(help="Repeatable.")] = None,
     bcc: Annotated[Pairs, typer.Option(help="Repeatable.")] = None,
     header: Annotated[Pairs, typer.Option(metavar="K=V", help="An e-mail's header; repeatable.")] = None,
+    attachment: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A file that an e-mail carries; repeatable.")
+    ] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key again sends nothing new.")] = None,
     priority: Annotated[str, typer.Option(help=f"{', '.join(Priority)}.", callback=one_of(list(Priority)))] = "normal",
     send_at: Annotated[str | None, typer.Option(help=f"{_INSTANT}.")] = None,
@@ -79,7 +85,8 @@ def send(
         "to": to, "text": text, "url": url, "media_type": media_type, "caption": caption, "filename": filename,
         "template": template, "language": language, "variables": _pairs("--variable", variable), "subject": subject,
         "html": html, "sender": sender, "sender_name": sender_name, "cc": cc, "bcc": bcc,
-        "headers": _pairs("--header", header), "reply_to": reply_to if kind == "email" else _single(reply_to),
+        "headers": _pairs("--header", header), "attachments": [_attached(file) for file in attachment or ()],
+        "reply_to": reply_to if kind == "email" else _single(reply_to),
     }  # fmt: skip
     message = from_json({"kind": kind, **{name: value for name, value in fields.items() if value}})
     with Client(config) as client:
@@ -202,6 +209,19 @@ def _options(given: Pairs) -> dict[str, Any]:
         except ValueError:
             raise typer.BadParameter(f"--option {key}= takes JSON, such as {key}=60") from None
     return options
+
+
+def _attached(file: Path) -> dict[str, str]:
+    try:
+        if file.stat().st_size > MOST_ATTACHED:
+            raise typer.BadParameter(
+                f"--attachment {file} has over {MOST_ATTACHED:,} bytes, more than any provider takes"
+            )
+        content = file.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"--attachment {file} cannot be read: {error.strerror}") from None
+    media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    return {"filename": file.name, "content": base64.b64encode(content).decode(), "media_type": media_type}
 
 
 def _single(values: Pairs) -> str | None:

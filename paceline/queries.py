@@ -1,7 +1,7 @@
 """Reading where messages stand, and cancelling them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,10 @@ from sqlalchemy import (
 
 from paceline import events, tables
 from paceline.capabilities import Capabilities
+from paceline.ciphers import SEARCHED, Unreadable
 from paceline.clock import now
+from paceline.content import HIDDEN, content_of, keyring_of
+from paceline.door import MESSAGE as PLACE
 from paceline.door import check_time
 from paceline.errors import InvalidMessage, MessageNotFound
 from paceline.segments import SEGMENTATIONS
@@ -64,8 +67,10 @@ def status(connection: Connection, id: str | None, idempotency_key: str | None) 
         raise MessageNotFound(f"No message has this {name}; it may have been purged, or enqueued elsewhere.")
     ahead = _ahead(connection, row) if row.status == Status.QUEUED else None
     situation = _situation(connection, row, ahead, {})
-    billed = _parts(connection, row, {})
-    return _view(row, situation, billed, _attempts(connection, row), events.of_message(connection, row.id))
+    said = _content(connection, row)
+    billed = _parts(connection, row, said, {})
+    named = _provider_id(connection, row)
+    return _view(row, situation, said, named, billed, _attempts(connection, row), events.of_message(connection, row.id))
 
 
 def messages(
@@ -93,9 +98,16 @@ def messages(
         query = query.where(MESSAGE.c.id < after)
     known: Lanes = {}
     carried: Carried = {}
+    found = [(row, _content(connection, row)) for row in connection.execute(query).all()]
     return [
-        _view(row, _situation(connection, row, None, known), _parts(connection, row, carried))
-        for row in connection.execute(query).all()
+        _view(
+            row,
+            _situation(connection, row, None, known),
+            said,
+            _provider_id(connection, row),
+            _parts(connection, row, said, carried),
+        )
+        for row, said in found
     ]
 
 
@@ -138,18 +150,27 @@ def _attempts(connection: Connection, row: "Row[Any]") -> tuple[AttemptView, ...
     return tuple(views)
 
 
-def _content(row: "Row[Any]") -> dict[str, Any]:
+def _content(connection: Connection, row: "Row[Any]") -> Mapping[str, Any]:
     """What was enqueued; nothing of a row that cannot be read, which is to be shown all the same."""
     try:
-        found = json.loads(row.payload)
+        found = json.loads(keyring_of(connection).open(row.payload, PLACE, row.id))
+    except Unreadable:
+        return {"metadata": HIDDEN}
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 
 
+def _provider_id(connection: Connection, row: "Row[Any]") -> str | None:
+    stored: str | None = row.provider_message_id
+    return content_of(connection).id_in(stored) if stored is not None and stored.startswith(SEARCHED) else stored
+
+
 def _view(
     row: "Row[Any]",
     situation: Situation,
+    content: Mapping[str, Any],
+    provider_id: str | None,
     billed: int,
     attempts: tuple[AttemptView, ...] = (),
     said: tuple[EventView, ...] = (),
@@ -161,26 +182,26 @@ def _view(
         waiting_for=sentence(situation),
         via=row.via,
         account=row.account,
-        provider_message_id=row.provider_message_id,
+        provider_message_id=provider_id,
         idempotency_key=row.idempotency_key,
         priority=LEVELS[row.priority].value,
         created_at=moment(row.created_at),
         send_at=None if row.send_at is None else moment(row.send_at),
         expires_at=None if row.expires_at is None else moment(row.expires_at),
-        metadata=_content(row).get("metadata", {}),
+        metadata=content.get("metadata", {}),
         parts=billed,
         attempts=attempts,
         events=said,
     )
 
 
-def _parts(connection: Connection, row: "Row[Any]", carried: Carried) -> int:
+def _parts(connection: Connection, row: "Row[Any]", content: Mapping[str, Any], carried: Carried) -> int:
     """How many messages its provider bills for it: by the account that sends it, or else the first that may."""
     if row.via not in carried:
         carried[row.via] = _carriers(connection, row.via)
     by_account = carried[row.via]
     capabilities = by_account.get(row.account) or next(iter(by_account.values()), None)
-    text = _content(row).get("text")
+    text = content.get("text")
     if capabilities is None or not capabilities.segmentation or not isinstance(text, str):
         return 1
     return SEGMENTATIONS[capabilities.segmentation](text)

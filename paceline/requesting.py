@@ -21,6 +21,7 @@ import typer
 from paceline.aurogy import Aurogy
 from paceline.calling import TIMEOUT
 from paceline.client import Client
+from paceline.facts import lines
 from paceline.politicalcomms import PoliticalComms
 from paceline.producing import AsJson, Config, columns, emit, one_of
 from paceline.views import JobStatus, iso
@@ -98,8 +99,8 @@ def show(
 ) -> None:
     """Show where a job stands, and what came of it."""
     with Client(config) as client:
-        view = client.job(id)
-    _print(view, as_json)
+        said = client.job(id).as_json()
+    _print(said if as_json else {name: value for name, value in said.items() if value is not None}, as_json)
 
 
 def cancel(
@@ -186,9 +187,10 @@ def _typed(hints: Mapping[str, Any]) -> Callable[[inspect.Parameter], inspect.Pa
 
 
 def _bare(hint: Any) -> Any:
-    """The type without None."""
+    """The type without None; a path is what was written."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        [hint] = [each for each in typing.get_args(hint) if each is not type(None)]
+        kinds = [each for each in typing.get_args(hint) if each is not type(None)]
+        return str if str in kinds else kinds[0]
     return hint
 
 
@@ -239,42 +241,10 @@ def _free(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _print(found: Any, as_json: bool) -> None:
     plain = _plain(found)
-    emit(plain if as_json else "\n".join(_lines(plain)))
+    emit(plain if as_json else "\n".join(lines(plain)))
 
 
 def _plain(found: Any) -> Any:
     if isinstance(found, list):
         return [_plain(item) for item in found]
     return found.as_json() if hasattr(found, "as_json") else found
-
-
-def _lines(plain: Any) -> list[str]:
-    """A table of what comes in rows, and a line for every other fact."""
-    if isinstance(plain, list):
-        return _table(plain)
-    if not isinstance(plain, dict):
-        return [_word(plain)]
-    facts = {name: value for name, value in plain.items() if not _is_table(value)}
-    width = max(map(len, facts), default=0)
-    lines = [f"{name.ljust(width)}  {_word(value)}" for name, value in facts.items() if value not in (None, {}, [])]
-    for name, rows in plain.items():
-        if _is_table(rows):
-            lines += ["", f"{name}:", *_table(rows)]
-    return lines
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
-
-
-def _table(rows: list[Any]) -> list[str]:
-    if not _is_table(rows):
-        return [_word(item) for item in rows]
-    titles = list(dict.fromkeys(name for row in rows for name in row))
-    return columns(titles, [[_word(row.get(title)) for title in titles] for row in rows])
-
-
-def _word(value: Any) -> str:
-    if value is None:
-        return "-"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)

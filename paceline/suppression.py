@@ -5,7 +5,7 @@ providers may share one.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,16 +15,25 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 
 from paceline import tables
+from paceline.capabilities import Rule, broken_rule
+from paceline.ciphers import Unreadable
 from paceline.clock import now
+from paceline.content import CLEAR, Content, content_of, keyring_of
+from paceline.directory import Via
 from paceline.errors import InvalidMessage
+from paceline.messages import check_text
 from paceline.transactions import Transaction
 from paceline.views import iso, moment
 
 SUPPRESSION = tables.columns(tables.Suppression)
 MOST = 10_000
 LONGEST = 512  # characters of a recipient
+# What its recipients are on a channel that several providers share, whatever each of these calls them.
+FORMS_BY_CHANNEL = {"sms": "phone", "whatsapp": "phone", "email": "email"}
 
-Pair = tuple[str, str]  # a channel and a recipient as `normalised` writes it
+HIDDEN = "(encrypted)"  # a recipient, where there is no key to read it with
+
+Pair = tuple[str, str]  # a channel and a recipient as `normalised` writes it, or as `named` makes of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +67,8 @@ def refusal(channel: str) -> Suppressed:
     """What enqueue raises for a recipient who opted out."""
     return Suppressed(
         "to",
-        f"has opted out of the channel {channel}; remove it from the suppression list only if they ask to be "
-        "written to again",
+        f"has opted out of the channel {channel}, or cannot be reached there; remove it from the suppression list only "
+        "if they ask to be written to again",
     )
 
 
@@ -77,8 +86,21 @@ def pairs_of(channels: Collection[str], recipient: str) -> tuple[Pair, ...]:
     return tuple((channel, normalised(channel, recipient)) for channel in dict.fromkeys(channels) if channel)
 
 
+def named(safe: Content, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """The pairs as the list holds them."""
+    if safe.clear:
+        return tuple(pairs)
+    return tuple((channel, safe.name(channel, recipient)) for channel, recipient in pairs)
+
+
+def sealed(safe: Content, channel: str, recipient: str) -> str | None:
+    """The recipient, encrypted, where the list holds but a digest of it."""
+    name = safe.name(channel, recipient)
+    return None if name == recipient else safe.seal(recipient, "suppression", channel, name)
+
+
 def find(transaction: Transaction, pairs: Collection[Pair]) -> set[Pair]:
-    """Those of these pairs that are on the list."""
+    """Those of these pairs, as `named` makes them, that are on the list."""
     if not pairs:
         return set()
     asked = json.dumps([list(pair) for pair in sorted(set(pairs))])
@@ -86,7 +108,10 @@ def find(transaction: Transaction, pairs: Collection[Pair]) -> set[Pair]:
 
 
 def listed(connection: Connection, channel: str | None, limit: int, after: Pair | None) -> list[SuppressionView]:
-    """Entries in the order of channel and recipient, `after` that of the last one seen."""
+    """Entries in the order of channel and recipient, `after` that of the last one seen.
+
+    Where content is encrypted they stand in the order of what the list holds instead of the recipients.
+    """
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST:
         raise InvalidMessage("limit", f"must be a whole number from 1 to {MOST:,}")
     key = tuple_(SUPPRESSION.c.channel, SUPPRESSION.c.recipient)
@@ -94,23 +119,59 @@ def listed(connection: Connection, channel: str | None, limit: int, after: Pair 
     if channel is not None:
         statement = statement.where(SUPPRESSION.c.channel == channel)
     if after is not None:
-        statement = statement.where(key > tuple_(*after))
+        statement = statement.where(key > tuple_(*named(content_of(connection), [after])[0]))
     return [
-        SuppressionView(row.channel, row.recipient, moment(row.at), row.source, row.account, row.reason)
+        SuppressionView(row.channel, _recipient(connection, row), moment(row.at), row.source, row.account, row.reason)
         for row in connection.execute(statement)
     ]
 
 
-def add(transaction: Transaction, channel: str, recipient: str, reason: str | None) -> bool:
+def _recipient(connection: Connection, row: Any) -> str:
+    if row.sealed is None:
+        return str(row.recipient)
+    try:
+        return keyring_of(connection).open(row.sealed, "suppression", row.channel, row.recipient)
+    except Unreadable:
+        return HIDDEN
+
+
+def add(transaction: Transaction, channel: str, recipient: str, reason: str | None, safe: Content = CLEAR) -> bool:
     """Put somebody on the list, by hand; False if they were on it."""
-    values = {"new_channel": channel, "new_recipient": _checked(channel, recipient), "new_reason": reason}
+    if reason is not None:
+        check_text("reason", reason)
+    known = _checked(channel, recipient)
+    values = {"new_channel": channel, "new_recipient": safe.name(channel, known), "new_reason": reason}
+    values["new_sealed"] = sealed(safe, channel, known)
     return bool(transaction.run(_ADD[transaction.dialect], values))
 
 
-def remove(transaction: Transaction, channel: str, recipient: str) -> bool:
+def remove(transaction: Transaction, channel: str, recipient: str, safe: Content = CLEAR) -> bool:
     """Take somebody off the list; False if they were not on it."""
-    values = {"old_channel": channel, "old_recipient": _checked(channel, recipient)}
+    values = {"old_channel": channel, "old_recipient": safe.name(channel, _checked(channel, recipient))}
     return bool(transaction.run(_REMOVE, values))
+
+
+def channels_of(vias: Iterable[Via]) -> dict[str, list[Rule]]:
+    """The channels that these accounts have, each with what their messages' `to` may be."""
+    found: dict[str, list[Rule]] = {}
+    for carrier in (carrier for via in vias for carrier in via.carriers if carrier.capabilities.channel):
+        rules = [kind["to"] for kind in carrier.capabilities.kinds.values() if "to" in kind]
+        found.setdefault(carrier.capabilities.channel, []).extend(rules)
+    return found
+
+
+def check_recipient(channel: str, recipient: object, rules: Collection[Rule] = ()) -> str:
+    """The recipient as the list writes it; `InvalidMessage` unless it is what the channel's recipients look like.
+
+    `rules` are those of a channel whose recipients have no form that everybody knows: one of them must be kept.
+    """
+    found = _checked(channel, recipient)
+    if channel in FORMS_BY_CHANNEL:
+        rules = (Rule(form=FORMS_BY_CHANNEL[channel]),)
+    broken = [sentence for rule in rules if (sentence := broken_rule(found, rule)) is not None]
+    if rules and len(broken) == len(rules):
+        raise InvalidMessage("recipient", broken[0])
+    return found
 
 
 def check_channel(channel: object, known: Collection[str]) -> str:
@@ -150,6 +211,7 @@ def _add(dialect: Any) -> Executable:
         "channel": bindparam("new_channel", type_=String()),
         "recipient": bindparam("new_recipient", type_=String()),
         "reason": bindparam("new_reason", type_=String()),
+        "sealed": bindparam("new_sealed", type_=String()),
         "source": "operator",
         "at": now(),
     }

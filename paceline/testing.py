@@ -24,9 +24,17 @@ from paceline.door import Entry, admit, check_time
 from paceline.enqueue import Receipt, replay
 from paceline.errors import IdempotencyConflict, InvalidMessage, MessageNotFound
 from paceline.events import check
-from paceline.messages import Message, Outgoing
+from paceline.messages import Message, Outgoing, check_text
 from paceline.status import LEVELS, Status
-from paceline.suppression import Pair, SuppressionView, check_channel, normalised, refusal
+from paceline.suppression import (
+    Pair,
+    SuppressionView,
+    channels_of,
+    check_channel,
+    check_recipient,
+    normalised,
+    refusal,
+)
 from paceline.views import EventView, MessageView, moment
 from paceline.waiting import Situation, sentence
 
@@ -188,7 +196,11 @@ class InMemoryClient(InMemoryCalling, InMemoryBroadcasting, Client):
 
     def suppress(self, channel: str, recipient: str, reason: str | None = None) -> bool:
         """Put a recipient on the list; False if they were on it. Without accounts every channel is one."""
-        pair = (self._channel(channel), normalised(channel, recipient))
+        rules = {} if self._vias is None else channels_of(self._vias.values())
+        known = self._channel(channel)
+        pair = (known, check_recipient(known, recipient, rules.get(known, ())))
+        if reason is not None:
+            check_text("reason", reason)
         new = pair not in self._suppressed
         self._suppressed.setdefault(pair, SuppressionView(*pair, moment(self._clock()), "operator", None, reason))
         return new
@@ -237,8 +249,7 @@ class InMemoryClient(InMemoryCalling, InMemoryBroadcasting, Client):
     def _channel(self, name: str) -> str:
         if self._vias is None:
             return name
-        known = {each.capabilities.channel for via in self._vias.values() for each in via.carriers} - {""}
-        return check_channel(name, known)
+        return check_channel(name, channels_of(self._vias.values()))
 
     def _via(self, name: str) -> Via:
         if self._vias is not None:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import StatementError, UnboundExecutionError
 from sqlalchemy.orm import Session, scoped_session
 
 from paceline import tables
+from paceline.content import EMPTY, SAID_AND_SECRET, Content, Keyring, content_of, keyring_of
 
 try:
     import psycopg
@@ -29,6 +30,15 @@ class Transaction(Protocol):
     """A transaction on the installation's database, in which statements can be run."""
 
     dialect: str
+
+    @property
+    def keys(self) -> Keyring:
+        """What reads content; nothing encrypted where the connection is the caller's."""
+        ...
+
+    def content(self) -> Content:
+        """How content is written on this database."""
+        ...
 
     def run(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Sequence[Any]]:
         """Execute once; the rows it returns, if it returns any."""
@@ -69,6 +79,13 @@ class CoreTransaction:
     def atomic(self) -> AbstractContextManager[None]:
         return _atomic(self, self._driver())
 
+    @property
+    def keys(self) -> Keyring:
+        return keyring_of(self._connection)
+
+    def content(self) -> Content:
+        return content_of(self._connection)
+
     def _driver(self) -> object:
         return self._connection.connection.driver_connection
 
@@ -100,6 +117,11 @@ class DriverTransaction:
         sql, bind = _compiled(statement, self._dialect)
         with self._cursor() as cursor:
             cursor.executemany(sql, [bind(item) for item in parameters])
+
+    keys = EMPTY
+
+    def content(self) -> Content:
+        return self.keys.content(*self.run(SAID_AND_SECRET)[0])
 
     def copy(self, statement: str, rows: Iterable[Sequence[Any]]) -> bool:
         return _copy(self._connection, statement, rows)

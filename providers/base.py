@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from paceline.capabilities import Capabilities, Rule
 from paceline.messages import Message
@@ -42,6 +42,32 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Save:
+    """Has the body of an answer of 200 and this media type written to a file instead of read into memory.
+
+    `name` is the file's, in the worker's own directory of downloads; `most` is how many bytes it may have.
+    """
+
+    name: str
+    media_type: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The file that an answer's body became, by its absolute path on that host. `sha256` is in hexadecimal.
+
+    Where there is a `problem` nothing was kept: the body was longer than allowed, or could not be written there.
+    """
+
+    path: str
+    host: str
+    size: int
+    sha256: str
+    problem: Literal["", "too_long", "not_written"] = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One HTTP request, ready to be sent. Its headers and body are in no repr."""
 
@@ -49,16 +75,21 @@ class Request:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    save: Save | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer that was read to its end. Header names are in lower case; `received_at` is Unix seconds, our clock."""
+    """An answer that was read to its end. Header names are in lower case; `received_at` is Unix seconds, our clock.
+
+    Where the request had it written to a file, `saved` says which, and `body` is empty.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     received_at: float
+    saved: Saved | None = None
 
 
 class Scope(StrEnum):
@@ -301,6 +332,11 @@ class Operation:
     fresh_for: float = 0.0
 
 
+def request_id(response: Response) -> str:
+    """What most providers' header says."""
+    return response.headers.get("x-request-id", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One provider, whole: its facts as data and its behaviour as pure functions."""
@@ -330,6 +366,8 @@ class Provider:
     operations: Mapping[str, Operation] = field(default_factory=dict)
     remaining: Callable[[Account, Response], Remaining | None] = lambda _account, _response: None
     reported_limit: Callable[[Account, Response], ReportedLimit | None] = lambda _account, _response: None
+    # What the provider calls a request, by which its support finds it; empty if it does not say.
+    request_id: Callable[[Response], str] = request_id
     # Webhooks: the credential they are signed with; whether one is genuine; and what it says, whatever its bytes are
     # (nothing, where they cannot be read). None: this provider sends none.
     webhook_credential: str | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 from sqlalchemy import make_url
 
@@ -17,6 +18,10 @@ from sandbox.background import SandboxServer
 from tests.support.installation import Installation, installation
 from tests.support.servers import fresh_database, start_postgresql, start_valkey
 from worker import schema
+
+# A busy machine is no defect: what an example may take is for the tests that measure.
+settings.register_profile("paceline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("paceline")
 
 
 @pytest.fixture(scope="session")

@@ -7,17 +7,31 @@ guess, and the message stays `unknown`.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Engine
 
+from paceline.content import content_of
 from paceline.database import write
 from paceline.status import Status
 from worker.inbound import Inbox, Report, Standing
 from worker.inbound_statements import InboundStatements
+from worker.suppressing import addressee
 from worker.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Unnamed:
+    """An attempt without the provider's id; `at` in Unix seconds."""
+
+    message_id: str
+    number: int
+    at: float
+    recipient: str = field(repr=False)
+
 
 log = structlog.get_logger("paceline.webhook")
 
@@ -56,7 +70,7 @@ class Adoption:
     def _adopt(self, connection: Connection, fingerprint: str, recipients: list[str]) -> list[Standing]:
         run, accounts = self._statements, list(self._inbox.accounts_of(fingerprint))
         events = connection.execute(run.orphans, {"fingerprint": fingerprint, "recipients": recipients}).all()
-        attempts = connection.execute(run.unnamed, {"accounts": accounts, "recipients": recipients}).all()
+        attempts = self._unnamed(connection, accounts, recipients)
         pairs = []
         for recipient in recipients:
             said = [row for row in events if row.recipient == recipient]
@@ -69,6 +83,19 @@ class Adoption:
         pairs.sort(key=lambda pair: str(pair[0].message_id))
         given = (self._give(connection, attempt, said) for attempt, said in pairs)
         return [message for message in given if message is not None]
+
+    def _unnamed(self, connection: Connection, accounts: list[str], recipients: list[str]) -> Sequence[Any]:
+        """Attempts without the provider's id, with their recipients as the webhooks' rows hold them."""
+        run, safe = self._statements, content_of(connection)
+        if safe.clear:
+            return connection.execute(run.unnamed, {"accounts": accounts, "recipients": recipients}).all()
+        known = {safe.name("", recipient): recipient for recipient in recipients}  # some from before there was a key
+        found = []
+        for row in connection.execute(run.unnamed_sealed, {"accounts": accounts}):
+            recipient = known.get(safe.name("", addressee(connection, row.message_id, row.payload)))
+            if recipient is not None:
+                found.append(Unnamed(row.message_id, row.number, row.at, recipient))
+        return found
 
     def _give(self, connection: Connection, attempt: Any, said: Sequence[Any]) -> Standing | None:
         """Apply the events to the attempt's message, if it is one that waits for word and has no id."""

@@ -28,6 +28,7 @@ from paceline.wakeup import FAILURES, KombuPublisher
 from worker import schema
 from worker.callbacks import Callbacks
 from worker.careful import CarefulTask
+from worker.downloads import Downloads
 from worker.flower import MessageRows, flower_environment
 from worker.limits import UnsuitableServer, check_server
 from worker.notify import Relay, Target
@@ -96,6 +97,7 @@ def make_service(settings: Settings, installation: str, celery: Celery, hostname
         relay=Relay(opened, target_of(settings)),
         retention=retention_of(settings, opened, topology),
         callbacks=Callbacks.of(opened, settings.callback_url),
+        downloads=Downloads(settings.connection.root / settings.worker.downloads),
     )
 
 

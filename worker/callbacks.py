@@ -10,9 +10,9 @@ import hmac
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
-from paceline import tables
+from paceline.content import content_of
 from paceline.database import read
 
 PREFIX = "/hooks/"
@@ -33,11 +33,10 @@ class Callbacks:
     @classmethod
     def of(cls, engine: Engine, base: str | None) -> "Callbacks":
         """Those of this installation, whose secret the database holds."""
-        installation = tables.columns(tables.Installation)
 
         def secret() -> bytes:
             with read(engine) as connection:
-                return str(connection.execute(select(installation.c.digest_secret)).scalar_one()).encode()
+                return content_of(connection).secret
 
         return cls(base or "", secret)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from paceline.ciphers import Unreadable
 from paceline.errors import PacelineError
 from paceline.messages import from_json
 from paceline.status import FINAL, Status
@@ -23,6 +24,7 @@ from providers.base import (
     Throttled,
     Unavailable,
     Unknown,
+    request_id,
 )
 from worker.callbacks import NONE, Callbacks
 from worker.retry import Closure, Decision, Standing, decide, next_poll
@@ -77,11 +79,18 @@ def build(delivery: Delivery, callbacks: Callbacks = NONE) -> Request:
     if delivery.message.work is Work.POLL:
         assert provider.build_poll is not None
         return provider.build_poll(account, delivery.message.provider_message_id or "")
+    check_readable(delivery.message)
     payload = json.loads(delivery.message.payload)
     metadata, options = payload.pop("metadata", {}), payload.pop("options", {})
     message_id = delivery.message.id
     callback = callbacks.url(account.name, message_id)
     return provider.build_request(account, Submission(message_id, from_json(payload), metadata, options, callback))
+
+
+def check_readable(message: Claimed) -> None:
+    """Raise `Unreadable` if its content could not be decrypted."""
+    if message.unreadable:
+        raise Unreadable(message.unreadable)
 
 
 def exchange(delivery: Delivery, request: Request, guard: Guard) -> Exchange:
@@ -179,7 +188,7 @@ def _verdict(
         outcome=OUTCOMES[type(outcome)],
         http_status=answer.response.status if answer.response else None,
         code=fit(getattr(outcome, "code", "")) or "",
-        request_id=_request_id(answer.response, message.payload),
+        request_id=_request_id(answer.response, message.payload, delivery.sender.provider.request_id),
         duration_ms=round(answer.duration * 1000, 1),
         sent_at=passed_at,
         opted_out=_channel(delivery) if isinstance(outcome, Refused) and outcome.opted_out else None,
@@ -253,9 +262,9 @@ def _values(held: object) -> Iterator[str]:
             yield from _values(item)
 
 
-def _request_id(response: Response | None, payload: str) -> str | None:
-    """The provider's name for the request, if that is what its header holds: it is logged, and shown to operators."""
-    said = response.headers.get("x-request-id", "") if response else ""
+def _request_id(response: Response | None, payload: str, named: Callable[[Response], str] = request_id) -> str | None:
+    """The provider's name for the request, if that is what it says: it is logged, and shown to operators."""
+    said = named(response) if response else ""
     if not said or not _REQUEST_ID.fullmatch(said) or said in payload:
         return None
     recipient = _RECIPIENT.search(payload)

@@ -20,8 +20,10 @@ from sqlalchemy import (
 )
 
 from paceline import tables
+from paceline.ciphers import Unreadable
 from paceline.clock import now
-from paceline.jobs import JOB_EVENT
+from paceline.content import Keyring, keyring_of
+from paceline.jobs import JOB_EVENT, place
 from paceline.status import Priority
 from worker.rows import encode, table_of
 from worker.statements import QUEUED, event, lane_row
@@ -76,11 +78,12 @@ class JobStatements:
             "of_grant": order.operation_id,
             "lease": lane.lease,
         }
-        return _claimed(connection.execute(self._claim, wish))
+        return _claimed(connection.execute(self._claim, wish), keyring_of(connection))
 
     def claimed(self, connection: Connection, order: Order) -> tuple[Claimed, ...]:
         """What an earlier claim of that order took."""
-        return _claimed(connection.execute(self._again, {"of_lane": order.lane.name, "of_grant": order.operation_id}))
+        wish = {"of_lane": order.lane.name, "of_grant": order.operation_id}
+        return _claimed(connection.execute(self._again, wish), keyring_of(connection))
 
     def _results(self, dialect: str) -> None:
         given = table_of(dialect, "rows", _RESULT)
@@ -163,14 +166,14 @@ class JobStatements:
         self._again = select(*returned).where(job.c.grant_id == bindparam("of_grant"), job.c.status == SENDING)
 
 
-def _claimed(rows: Any) -> tuple[Claimed, ...]:
+def _claimed(rows: Any, keys: Keyring) -> tuple[Claimed, ...]:
     return tuple(
         Claimed(
             id=row.id,
             attempt=row.attempt,
             priority=Priority.BULK.level,
             via=row.account,
-            payload=row.arguments,
+            payload=arguments,
             failures=row.failures,
             recovered=bool(row.recovered),
             unresolved=bool(row.unresolved),
@@ -178,10 +181,21 @@ def _claimed(rows: Any) -> tuple[Claimed, ...]:
             work=Work.JOB,
             operation=row.operation,
             step=row.step,
-            memory=row.memory,
+            memory=memory,
+            unreadable=unreadable,
         )
         for row in sorted(rows, key=lambda row: (row.due_at, row.id))
+        for arguments, memory, unreadable in [_opened(row, keys)]
     )
+
+
+def _opened(row: Any, keys: Keyring) -> tuple[str, str, str]:
+    """Its arguments and its memory; of a row that cannot be decrypted none of both, and why."""
+    try:
+        arguments = keys.open(row.arguments, *place("arguments", row.id))
+        return arguments, keys.open(row.memory, *place("memory", row.id)), ""
+    except Unreadable as error:
+        return tables.ERASED, tables.ERASED, str(error)
 
 
 def relane(connection: Connection, account: str, operations: Sequence[str], lane: str) -> None:

@@ -24,7 +24,7 @@ from providers.base import (
     Scope,
     Unknown,
 )
-from worker.delivery import OUTCOMES, Delivery, Verdict, fit, poisoned, told, unquoting
+from worker.delivery import OUTCOMES, Delivery, Verdict, check_readable, fit, poisoned, told, unquoting
 from worker.retry import Decision, Standing, after_unknown, decide
 from worker.topology import Sender
 from worker.transport import Answer
@@ -40,6 +40,7 @@ class UnknownOperation(PacelineError):
 
 def build(delivery: Delivery) -> Request:
     """The request of the job's next step. Raises whatever its arguments, or a poisoned row, make the provider raise."""
+    check_readable(delivery.message)
     operation, job, account = _operation(delivery), _job(delivery), delivery.sender.account
     if not job.step:
         operation.check(account, job.arguments)

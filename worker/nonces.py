@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from paceline import tables
 from paceline.clock import now
+from paceline.content import content_of
 from worker.inbound import Arrival
 
 NONCE = "nonce"  # the kind of the rows that remember
@@ -40,6 +41,7 @@ def judge(connection: Connection, posts: Sequence[Post]) -> None:
     bearing = sorted((post for post in posts if post.nonce), key=lambda post: (post.fingerprint, post.nonce))
     if not bearing:
         return
+    safe = content_of(connection)
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     rows = [
         {
@@ -47,7 +49,7 @@ def judge(connection: Connection, posts: Sequence[Post]) -> None:
             "dedup_key": _name(post),
             "account": post.account,
             "kind": NONCE,
-            "data": post.body,
+            "data": safe.keyed(post.body),
         }
         for post in bearing
     ]
@@ -58,7 +60,7 @@ def judge(connection: Connection, posts: Sequence[Post]) -> None:
     found = connection.execute(known, {"names": [_name(post) for post in bearing]})
     first = {(row.fingerprint, row.dedup_key): row.data for row in found}
     for post in bearing:
-        post.refused = first.get((post.fingerprint, _name(post))) != post.body
+        post.refused = not safe.same(first.get((post.fingerprint, _name(post))) or "", post.body)
 
 
 def _name(post: Post) -> str:

@@ -8,21 +8,27 @@ from paceline import tables
 from paceline.clock import now
 from paceline.database import write
 from paceline.errors import MessageNotFound, PacelineError
+from paceline.jobs import JOB_EVENT
 from paceline.status import Status
-from worker.statements import event, key_row, lane_row, message
+from worker import jobs
+from worker.statements import event, key_row, lane_row, message, stream
 from worker.topology import Lane, Topology
+
+broadcast = tables.columns(tables.Broadcast)
+job = tables.columns(tables.Job)
 
 CLOSED_BY_HAND = "closed by an operator"
 
 _RETRIED = (Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.UNKNOWN)
 _RESOLVED = {"delivered": Status.DELIVERED, "failed": Status.FAILED, "resend": Status.QUEUED}
+_JOB_RESOLVED = {"delivered": jobs.DONE, "failed": jobs.FAILED, "resend": jobs.QUEUED}
 
 
 def retry(engine: Engine, message_id: str) -> None:
     """Queue a message again that ended without being sent, with a fresh retry budget.
 
-    Raises `MessageNotFound`, or `PacelineError` if its status is another: an `unknown` one may have been accepted,
-    so that is for `resolve` to say.
+    Raises `MessageNotFound`, or `PacelineError` if its status is another (an `unknown` one may have been accepted, so
+    that is for `resolve` to say), or if its broadcast was cancelled.
     """
     with write(engine) as connection:
         status = _status(connection, message_id)
@@ -39,13 +45,17 @@ def retry(engine: Engine, message_id: str) -> None:
 
 
 def resolve(engine: Engine, message_id: str, verdict: str) -> None:
-    """Settle an `unknown` message: `delivered`, `failed`, or `resend`, which queues it again.
+    """Settle an `unknown` message or job: `delivered`, `failed`, or `resend`, which queues it again.
 
-    Raises `MessageNotFound`, or `PacelineError` if the message is not unknown or the verdict is another.
+    Of a job `delivered` says that the provider did what its last request asked for: it is done, and what would have
+    come after that is not asked for. Raises `MessageNotFound`, or `PacelineError` if it is not unknown or the verdict
+    is another.
     """
     if verdict not in _RESOLVED:
         raise PacelineError(f"--as must be one of {', '.join(_RESOLVED)}.")
     with write(engine) as connection:
+        if _resolve_job(connection, message_id, verdict):
+            return
         status = _status(connection, message_id)
         if status is not Status.UNKNOWN:
             raise PacelineError(f"Message {message_id} is {status}; only unknown ones are resolved.")
@@ -59,6 +69,32 @@ def resolve(engine: Engine, message_id: str, verdict: str) -> None:
             .values(**values, unresolved=False, updated_at=now(), poll_at=null())
         )
         _note(connection, message_id, _RESOLVED[verdict], values["reason"])
+
+
+def _resolve_job(connection: Connection, id_: str, verdict: str) -> bool:
+    """Settle the job of that id; False if there is none."""
+    found = connection.execute(
+        select(job.c.account, job.c.operation, job.c.status).where(job.c.id == id_).with_for_update()
+    ).one_or_none()
+    if found is None:
+        return False
+    if found.status != jobs.UNKNOWN:
+        raise PacelineError(f"Job {id_} is {found.status}; only unknown ones are resolved.")
+    status = _JOB_RESOLVED[verdict]
+    again = {"due_at": now(), "failures": 0, "first_sent_at": null()} if verdict == "resend" else {}
+    reason = None if again else "resolved by an operator"
+    connection.execute(
+        update(job)
+        .where(job.c.id == id_)
+        .values(status=status, reason=reason, unresolved=False, updated_at=now(), lease_until=null(), **again)
+    )
+    connection.execute(
+        insert(event).values(
+            account=found.account, at=now(), source="operator", kind=JOB_EVENT,
+            data=jobs.event_of(id_, found.operation, status),
+        )
+    )  # fmt: skip
+    return True
 
 
 def lanes_named(topology: Topology, name: str) -> list[Lane]:
@@ -124,6 +160,14 @@ def _requeue(connection: Connection, message_id: str, reason: str) -> None:
             f"The content of message {message_id} was erased ([retention] content), so it cannot be sent again; "
             "enqueue it anew."
         )
+    over = connection.scalar(
+        select(broadcast.c.name)
+        .join(stream, stream.c.broadcast == broadcast.c.id)
+        .join(message, message.c.stream_id == stream.c.id)
+        .where(message.c.id == message_id, message.c.broadcast, broadcast.c.status == "cancelled")
+    )
+    if over is not None:
+        raise PacelineError(f"The broadcast {over!r} is cancelled: nothing of it is sent any more; enqueue it anew.")
     late = or_(message.c.expires_at.is_(None), message.c.expires_at > now())
     moved = connection.execute(
         update(message)

@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 
 from paceline import tables
+from paceline.broadcast.control import OVER, REPORTED_FOR
 from paceline.clock import now
 from paceline.database import read, write
 from worker.ledger import horizon
@@ -53,7 +54,7 @@ SETTLED: ColumnElement[bool] = literal_column(f"({tables.SETTLED})")
 HAS_CONTENT: ColumnElement[bool] = literal_column(f"(payload <> '{tables.ERASED}')")
 IS_ERASED: ColumnElement[bool] = literal_column(f"(payload = '{tables.ERASED}')")
 
-KINDS = ("contents", "messages", "events", "webhooks", "jobs", "idempotency_keys", "grants")
+KINDS = ("contents", "messages", "events", "webhooks", "jobs", "broadcasts", "idempotency_keys", "grants")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,7 @@ class Retention:
         yield self._events()
         yield self._webhooks()
         yield self._jobs()
+        yield self._broadcasts()
         yield self._keys()
         yield from self._grants()
 
@@ -213,11 +215,13 @@ class Retention:
         return Step("messages", message.c.id, message.c.updated_at, doomed, forget, foreseen=self._old_message())
 
     def _old_message(self) -> ColumnElement[bool]:
-        # A broadcast counts its messages until it is over.
-        its = select(stream.c.id).join(broadcast, broadcast.c.id == stream.c.broadcast)
-        runs = its.where(stream.c.id == message.c.stream_id, broadcast.c.status.not_in(("finished", "cancelled")))
+        # A broadcast counts its messages until it is over, and reports on them for a while longer.
+        line, its = stream.alias(), broadcast.alias()
+        counts = or_(its.c.status.not_in(OVER), its.c.finished_at > _before(REPORTED_FOR))
+        counted = select(line.c.id).join(its, its.c.id == line.c.broadcast).where(counts)
+        counted = counted.where(line.c.id == message.c.stream_id).correlate(message)
         old = message.c.updated_at < _before(max(self._ages.messages, self._ledger))
-        return and_(SETTLED, old, or_(message.c.broadcast.is_(False), ~runs.exists()))
+        return and_(SETTLED, old, or_(message.c.broadcast.is_(False), ~counted.exists()))
 
     def _events(self) -> Step:
         def forget(connection: Connection, ids: Sequence[int]) -> None:
@@ -243,6 +247,23 @@ class Retention:
 
         keyless = or_(job.c.idempotency_key.is_(None), job.c.created_at < _before(self._ages.idempotency_keys))
         return Step("jobs", job.c.id, job.c.created_at, and_(_over(self._ages.jobs), keyless), forget)
+
+    def _broadcasts(self) -> Step:
+        """With their lines and counts, once their messages are gone: their names keep them from being sent twice, as
+        keys do messages."""
+
+        def forget(connection: Connection, ids: Sequence[str]) -> None:
+            mine = and_(stream.c.broadcast.in_(ids), stream.c.broadcast != literal_column("''"))
+            connection.execute(delete(stream).where(mine))
+            connection.execute(delete(broadcast).where(broadcast.c.id.in_(ids)))
+
+        age = max(self._ages.idempotency_keys, self._ages.messages)
+        old = and_(broadcast.c.status.in_(OVER), broadcast.c.finished_at < _before(age))
+        its = select(message.c.id).join(stream, stream.c.id == message.c.stream_id)
+        its = its.where(message.c.broadcast, stream.c.broadcast == broadcast.c.id, stream.c.broadcast != "")
+        its = its.correlate(broadcast)
+        doomed, foreseen = and_(old, ~its.exists()), and_(old, ~its.where(not_(self._old_message())).exists())
+        return Step("broadcasts", broadcast.c.id, broadcast.c.finished_at, doomed, forget, foreseen=foreseen)
 
     def _keys(self) -> Step:
         def forget(connection: Connection, keys: Sequence[str]) -> None:

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine, delete, insert, inspect, select, upda
 
 from paceline import tables
 from paceline.capabilities import Capabilities
-from paceline.database import write
+from paceline.content import key_ids, keyring_of
+from paceline.database import read, write
 from paceline.directory import VERSION
 from paceline.errors import DatabaseNotReady
 from paceline.status import LEVELS
@@ -49,11 +50,15 @@ def migrate(engine: Engine) -> None:
 
 
 def publish(engine: Engine, topology: Topology) -> str:
-    """Publish accounts, routes, keys and lanes, and make the lines they need; the installation's name."""
+    """Publish accounts, routes, keys and lanes, and make the lines they need; the installation's name.
+
+    With keys for content it is encrypted from here on. Raises `ContentLocked` if one is missing.
+    """
     with write(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         name = _installation(connection)
+        _content(connection)
         _accounts(connection, topology)
         _keys(connection, topology)
         _jobs(connection, topology)
@@ -80,6 +85,22 @@ def _installation(connection: Connection) -> str:
     name = uuid4().hex[:12]
     connection.execute(insert(table).values(id=1, name=name, digest_secret=uuid4().hex + uuid4().hex))
     return name
+
+
+def _content(connection: Connection) -> None:
+    """Make the content keys of this configuration those of the installation; digests keep their secret."""
+    table = tables.columns(tables.Installation)
+    said, secret = connection.execute(select(table.c.content, table.c.digest_secret)).one()
+    keys = keyring_of(connection)
+    if keys.ids != tuple(key_ids(said)) or not keys.ids:
+        prepared = keys.prepared(said, secret)
+        connection.execute(update(table).values(content=prepared, digest_secret="" if prepared else secret))
+
+
+def check_content(engine: Engine) -> None:
+    """Raise `ContentLocked` unless this process can read and write what the database holds."""
+    with read(engine) as connection:
+        keyring_of(connection).check(connection.scalar(select(tables.columns(tables.Installation).c.content)) or "")
 
 
 def _accounts(connection: Connection, topology: Topology) -> None:

@@ -14,6 +14,7 @@ from worker.backlog import waiting_lanes
 from worker.broadcasts import Broadcasts
 from worker.callbacks import NONE, Callbacks
 from worker.counters import SharedTally
+from worker.downloads import Downloads
 from worker.due import Due
 from worker.gate import Gates
 from worker.ledger import Ledger
@@ -54,6 +55,7 @@ class Service:
         relay: Relay | None = None,
         retention: Retention | None = None,
         callbacks: Callbacks = NONE,
+        downloads: Downloads | None = None,
     ) -> None:
         self.engine = engine
         self.client = client
@@ -62,7 +64,8 @@ class Service:
         self.limiter = Limiter(redis, wire.limiter_prefix(installation))
         self.ledger = Ledger(engine, self.limiter, topology)
         self.due = Due(redis, installation)
-        self.transport = Transport(verify)
+        self.downloads = downloads
+        self.transport = Transport(verify, downloads)
         self.sweeper = Sweeper(engine, topology)
         self.relay = relay or Relay(engine)
         self.broadcasts = Broadcasts(engine, self._wake_via)
@@ -138,6 +141,8 @@ class Service:
         """Forget what is old; nothing if another worker does, or did just now. A shutdown ends it early."""
         if self.retention is None or not self._first(self._purge_key, PURGE_FLAG_MS):
             return {}
+        if self.downloads is not None:
+            self.downloads.forget()
         counts = self.retention.purge(self.pump.stopping)
         log.info("purged", **counts, stopped=self.pump.stopping.is_set())
         return counts

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from paceline import tables
 from paceline.clock import now
+from paceline.content import SAID
 from paceline.status import RANKS, Status
 from worker.rows import later, table_of
 
@@ -202,6 +203,7 @@ class Statements:
                 lane_row.c.pace,
                 key_row.c.fingerprint,
                 ANY_SUPPRESSED.label("any_suppressed"),
+                select(SAID).scalar_subquery().label("content"),
             )
             .join_from(lane_row, key_row, key_row.c.name == lane_row.c.key)
             .where(lane_row.c.name == bindparam("lane"))

@@ -14,9 +14,14 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Engine, Insert, insert, select, update
 
+from paceline.ciphers import SEARCHED, Unreadable
 from paceline.clock import now
+from paceline.content import Content, Keyring, content_of, keyring_of
 from paceline.database import write
+from paceline.door import MESSAGE
+from paceline.jobs import place
 from paceline.status import Priority
+from paceline.tables import ERASED
 from worker import lane_news
 from worker.job_statements import JobStatements
 from worker.routing import Late, late_in
@@ -39,6 +44,7 @@ class Store:
         self._statements = Statements(engine.dialect.name)
         self._suppressing = Suppressing(engine.dialect.name)
         self._foreign: set[str] = set()  # lanes that are another configuration's, of which the log has been told
+        self._locked: set[str] = set()  # lanes whose content this process has no key for, likewise
         self._jobs = JobStatements(engine.dialect.name)
 
     @property
@@ -65,6 +71,7 @@ class Store:
         run = self._statements
         if batch.results:
             rows = [_row(result) for result in sorted(batch.results, key=_id)]
+            _hide_ids(connection, rows)
             given = encode(rows)
             moved = {row.id for row in connection.execute(run.finish, {"rows": given})}
             connection.execute(run.attempts, {"rows": given})
@@ -78,7 +85,8 @@ class Store:
             self._note(connection, run.poll_events, rows, given, moved)
             self._suppressing.told_by(connection, _opted_out(batch.polls), "poll")
         if batch.jobs:
-            self._jobs.record(connection, [_job_row(result) for result in sorted(batch.jobs, key=_id)])
+            safe = content_of(connection)
+            self._jobs.record(connection, [_job_row(result, safe) for result in sorted(batch.jobs, key=_id)])
         if batch.granted:
             connection.execute(run.granted, {"rows": encode([_granted(item) for item in batch.granted])})
         if not repeated and (closed := _closed(batch)):
@@ -106,6 +114,11 @@ class Store:
             if lane.name not in self._foreign:
                 self._foreign.add(lane.name)
                 log.warning("another_configuration_is_published", lane=lane.name, remedy="restart the workers with it")
+            return Claim(order.operation_id, lane, "", closed=True)
+        if keyring_of(connection).locks(state.content):
+            if lane.name not in self._locked:
+                self._locked.add(lane.name)
+                log.warning("content_is_locked", lane=lane.name, remedy="paceline doctor names the key that is missing")
             return Claim(order.operation_id, lane, "", closed=True)
         claim = Claim(order.operation_id, lane, state.nonce, refusals=state.refusals)
         if state.key_closed or state.lane_closed or state.unready:
@@ -222,7 +235,8 @@ class Store:
             if len(rows) < count:
                 wish |= {"since": since, "until": until, "place": position, "count": count - len(rows)}
                 rows += connection.execute(self._statements.claim_late, wish)
-        return sorted((_claimed(row, rival.level, rival.via) for row in rows), key=lambda item: item.id)
+        keys = keyring_of(connection)
+        return sorted((_claimed(row, rival.level, rival.via, keys) for row in rows), key=lambda item: item.id)
 
     def _fill(self, order: Order, claim: Claim, take: Callable[[int], tuple[Claimed, ...]]) -> Claim:
         """Take work of a lower kind with what the higher ones left of the order."""
@@ -247,7 +261,7 @@ class Store:
                 priority=Priority.BULK.level,
                 via=row.account,
                 payload="",
-                provider_message_id=row.provider_message_id,
+                provider_message_id=_id_in(connection, row.provider_message_id),
                 polls=row.polls,
                 accepted_age=row.accepted_age or 0.0,
                 work=Work.POLL,
@@ -266,7 +280,7 @@ class Store:
         lane, found = order.lane, tuple[Claimed, ...]()
         if lane.senders:
             rows = connection.execute(self._statements.claimed_by, {"grant": order.operation_id, "lane": lane.name})
-            found = tuple(_claimed(row, row.priority, row.via) for row in rows)
+            found = tuple(_claimed(row, row.priority, row.via, keyring_of(connection)) for row in rows)
         if lane.callers:
             found += self._jobs.claimed(connection, order)
         return Claim(order.operation_id, lane, state.nonce, found, True, True, refusals=state.refusals)
@@ -293,8 +307,20 @@ def _row(item: Result | PollResult) -> dict[str, Any]:
     return values
 
 
-def _job_row(item: JobResult) -> dict[str, Any]:
+def _hide_ids(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Of an installation with keys: the providers' ids that tell whom a message is for."""
+    telling = [row for row in rows if "@" in row.get("provider_message_id", "")] if keyring_of(connection).ids else []
+    for row in telling:
+        row["provider_message_id"] = content_of(connection).id(row["provider_message_id"])
+
+
+def _id_in(connection: Connection, stored: str | None) -> str | None:
+    return content_of(connection).id_in(stored) if stored is not None and stored.startswith(SEARCHED) else stored
+
+
+def _job_row(item: JobResult, safe: Content) -> dict[str, Any]:
     values = {name: value for name in item.__slots__ if (value := getattr(item, name)) is not None}
+    values |= {name: safe.seal(values[name], *place(name, item.id)) for name in ("memory", "result") if name in values}
     return values | {"left": item.sent_at is not None, "sent_age": _age(values.pop("sent_at", None))}
 
 
@@ -311,18 +337,24 @@ def _age(instant: float | None) -> float:
     return 0.0 if instant is None else max(0.0, time.monotonic() - instant)
 
 
-def _claimed(row: Any, priority: int, via: str) -> Claimed:
+def _claimed(row: Any, priority: int, via: str, keys: Keyring) -> Claimed:
+    payload, unreadable = row.payload, ""
+    try:
+        payload = keys.open(payload, MESSAGE, row.id)
+    except Unreadable as error:  # of this row alone: what is wrong with all keys has closed the claim
+        payload, unreadable = ERASED, str(error)
     return Claimed(
         id=row.id,
         attempt=row.attempt,
         priority=priority,
         via=via,
-        payload=row.payload,
+        payload=payload,
         failures=row.failures,
         recovered=bool(row.recovered),
         unresolved=bool(row.unresolved),
         first_sent_age=row.first_sent_age,
         expires_in=row.expires_in,
+        unreadable=unreadable,
     )
 
 

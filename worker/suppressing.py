@@ -1,23 +1,27 @@
 """The worker's side of the suppression list: what providers report comes onto it, and what waits for somebody who is on
 it ends at its claim."""
 
+import json
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, Text, and_, cast, delete, func, select
+from sqlalchemy import Connection, and_, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import JSONB
 
+from paceline.ciphers import Unreadable
 from paceline.clock import now
-from paceline.suppression import LONGEST, SUPPRESSION, normalised
+from paceline.content import Content, content_of, keyring_of
+from paceline.door import MESSAGE
+from paceline.suppression import LONGEST, SUPPRESSION, Pair, named, normalised, sealed
 from worker.rows import encode, table_of
 from worker.statements import message
 from worker.work import Claimed
 
 OPTED_OUT = "opted_out"
 
-_ENTRY = {"channel": str, "recipient": str, "source": str, "account": str, "reason": str}
+_ENTRY = {"channel": str, "recipient": str, "source": str, "account": str, "reason": str, "sealed": str}
 _ID = {"id": str}
 _PAIR = {"channel": str, "recipient": str}
 
@@ -55,13 +59,7 @@ class Suppressing:
             .exists()
         )
         asked = table_of(dialect, "rows", _ID)
-        # The payload may have been erased meanwhile: then nobody can be named.
-        recipient: Any = (
-            cast(message.c.payload, JSONB)["to"].astext
-            if dialect == "postgresql"
-            else func.json_extract(message.c.payload, "$.to", type_=Text())
-        )
-        self._recipients = select(message.c.id, recipient.label("recipient")).join(asked, asked.c.id == message.c.id)
+        self._payloads = select(message.c.id, message.c.payload).join(asked, asked.c.id == message.c.id)
         listed = table_of(dialect, "rows", _PAIR)
         self._listed = select(listed.c.channel, listed.c.recipient).join(
             SUPPRESSION,
@@ -71,9 +69,13 @@ class Suppressing:
     def heed(self, connection: Connection, wishes: Iterable[Wish]) -> None:
         """Write down what was wished, the last word of each counting."""
         last = {(wish.channel, normalised(wish.channel, wish.recipient)[:LONGEST]): wish for wish in wishes}
-        entries = [(pair, wish) for pair, wish in sorted(last.items()) if all(pair)]
-        out = [_entry(pair, wish) for pair, wish in entries if wish.out]
-        back = [dict(zip(_PAIR, pair, strict=True)) for pair, wish in entries if not wish.out]
+        if not last:
+            return
+        safe = content_of(connection)
+        entries = [(_named(safe, pair), pair[1], wish) for pair, wish in last.items() if all(pair)]
+        entries.sort(key=operator.itemgetter(0))
+        out = [_entry(safe, name, recipient, wish) for name, recipient, wish in entries if wish.out]
+        back = [dict(zip(_PAIR, name, strict=True)) for name, _, wish in entries if not wish.out]
         if out:
             connection.execute(self._add, {"rows": encode(out)})
         if back:
@@ -83,15 +85,9 @@ class Suppressing:
         """Put the recipients of these messages on the list: by message id, its channel and its account."""
         if messages:
             rows = encode([{"id": id_} for id_ in sorted(messages)])
-            found = connection.execute(self._recipients, {"rows": rows}).all()
-            self.heed(
-                connection,
-                [
-                    Wish(messages[row.id][0], row.recipient, messages[row.id][1], source)
-                    for row in found
-                    if row.recipient
-                ],
-            )
+            found = connection.execute(self._payloads, {"rows": rows}).all()
+            told = [(*messages[row.id], addressee(connection, row.id, row.payload)) for row in found]
+            self.heed(connection, [Wish(channel, to, account, source) for channel, account, to in told if to])
 
     def mark(
         self, connection: Connection, channels: Mapping[str, str], taken: Sequence[Claimed]
@@ -100,22 +96,45 @@ class Suppressing:
 
         `channels` is by `via`.
         """
-        rows = encode([{"id": item.id} for item in taken if channels.get(item.via)])
-        to = {row.id: row.recipient for row in connection.execute(self._recipients, {"rows": rows}) if row.recipient}
+        safe = content_of(connection)
+        to = {item.id: _addressee(item.payload) for item in taken if channels.get(item.via)}
         pairs = {
-            item.id: (channels[item.via], normalised(channels[item.via], to[item.id]))
+            item.id: _named(safe, (channels[item.via], normalised(channels[item.via], to[item.id])))
             for item in taken
-            if item.id in to
+            if to.get(item.id)
         }
         asked = encode([dict(zip(_PAIR, pair, strict=True)) for pair in sorted(set(pairs.values()))])
         listed = {(row.channel, row.recipient) for row in connection.execute(self._listed, {"rows": asked})}
         return tuple(replace(item, suppressed=True) if pairs.get(item.id) in listed else item for item in taken)
 
 
-def _entry(pair: tuple[str, str], wish: Wish) -> dict[str, Any]:
+def _named(safe: Content, pair: Pair) -> Pair:
+    return named(safe, [pair])[0]
+
+
+def addressee(connection: Connection, message_id: str, stored: str) -> str:
+    """Whom the message of this row is for; empty if nobody can tell."""
+    try:
+        return _addressee(keyring_of(connection).open(stored, MESSAGE, message_id))
+    except Unreadable:
+        return ""
+
+
+def _addressee(payload: str) -> str:
+    """Whom a message is for; nobody where its payload has been erased meanwhile, or is none."""
+    try:
+        content = json.loads(payload)
+    except ValueError:
+        return ""
+    to = content.get("to") if isinstance(content, dict) else None
+    return to if isinstance(to, str) else ""
+
+
+def _entry(safe: Content, pair: Pair, recipient: str, wish: Wish) -> dict[str, Any]:
     return {
         "channel": pair[0],
         "recipient": pair[1],
+        "sealed": sealed(safe, pair[0], recipient),
         "source": wish.source,
         "account": wish.account,
         "reason": OPTED_OUT,

@@ -114,14 +114,15 @@ class Telemetry:
     def _count(self, delivery: Delivery, answer: Answer, verdict: Verdict) -> None:
         if self._tally is not None:
             self._tally.add("requests", delivery.lane.name, delivery.sender.name, verdict.outcome)
+            if answer.sent and isinstance(verdict.record, Result) and delivery.message.unresolved:
+                self._tally.add("repeats", delivery.lane.name, delivery.sender.name)
             if answer.sent:
                 self._tally.observe("request", answer.duration, delivery.lane.name)
 
     def closed(self, lane: Lane, closure: Closure) -> None:
         """A lane or key has closed."""
         if self._tally is not None:
-            until = "operator" if closure.seconds is None else "probe" if closure.probe else "date"
-            self._tally.add("closures", lane.name, str(closure.reach), until)
+            self._tally.add("closures", lane.name, str(closure.reach), _ends(closure))
         log.warning("closed", lane=lane.name, reach=str(closure.reach), seconds=closure.seconds, reason=closure.reason)
 
     def flush(self) -> None:
@@ -135,3 +136,10 @@ class Telemetry:
         """Let the connections go."""
         if self._rows is not None:
             self._rows.close()
+
+
+def _ends(closure: Closure) -> str:
+    """What ends it, in a metric's word."""
+    if closure.seconds is not None:
+        return "probe" if closure.probe else "date"
+    return "ready" if closure.unready else "operator"

@@ -22,7 +22,8 @@ class Order:
 class Claimed:
     """A message under claim, one to ask about, or a job whose next step is under claim. Its content is in no repr.
 
-    Of a job, `payload` holds the arguments, and `via` is its account.
+    Of a job, `payload` holds the arguments, and `via` is its account. `unreadable` says why there is no content, where
+    it cannot be decrypted.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Claimed:
     operation: str = ""
     step: str = ""
     memory: str = field(default="{}", repr=False)
+    unreadable: str = ""
 
     @property
     def high(self) -> bool:

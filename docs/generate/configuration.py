@@ -15,6 +15,7 @@ from config.problems import RULES, Problems, Section
 from config.values import Bind
 from docs.generate.markdown import NOTE, code, codes, joined, sentence, span, table
 from paceline import broker, database
+from paceline.ciphers import parse_keys
 from providers.base import Provider
 from providers.registry import PROVIDERS
 
@@ -70,6 +71,7 @@ def page() -> str:
             NOTE + HEAD,
             _address("database", database.DEFAULT, _rule_of_url(lambda: database.checked("", Path())), remarks),
             _address("broker", broker.EMBEDDED, _rule_of_url(lambda: broker.checked("")), remarks),
+            _content(remarks),
             *(_model(name, model, remarks) for name, model in MODELS.items()),
             *accounts,
             *map(_provider, PROVIDERS.values()),
@@ -77,6 +79,13 @@ def page() -> str:
         )
         + "\n"
     )
+
+
+def _content(remarks: Mapping[str, str]) -> str:
+    about = "Recipients and bodies encrypted in the database; see [operations](../operations.md#content-at-rest)."
+    rule = re.sub(r"^must hold ", "", _rule_of_url(lambda: parse_keys("")))
+    remark = f"{remarks.get('content.key', '')}; `PACELINE_CONTENT_KEY` overrules it"
+    return joined("## `[content]`", about, table(TITLES, [(code("key"), "", remark, rule)]))
 
 
 def _model(name: str, model: type[Section], remarks: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from providers.base import Account, Done, Job, Next, Operation, Outcome, Request
 STATUSES = ("active", "archived", "all")
 CURSOR = Rule(min_length=1, max_length=4096)  # opaque; its length is our choice
 PROFILE = {
-    "name": Rule(max_length=128),
+    "name": Rule(min_length=1, max_length=128),  # an empty one names nobody (our choice)
     "description": Rule(max_length=512),
     "avatar_url": Rule(pattern=r"https://[^\s/?#]\S*", hint="an https:// URL"),
 }

@@ -18,10 +18,11 @@ from celery import Celery
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from paceline import CallFailed, Client, MessageNotFound, Text, wire
+from paceline import CallFailed, Client, Email, MessageNotFound, Template, Text, wire
 from paceline.celery import send
 from paceline.connection import resolve
 from paceline.database import engine
+from paceline.messages import Message
 from sandbox import SandboxServer
 from tests.acceptance.commands_support import ROOT, START, Ports, clean_environment, free_ports, paceline, until
 from tests.acceptance.shop_support import free_port, running
@@ -34,6 +35,9 @@ CONTENT = {
     "aurogy's recipient": "auro_usr_planted4711a",
     "augnet's recipient": "447700904711",
     "aulm's recipient": "966512304711",
+    "an e-mail's recipient": "planted4716@example.org",
+    "a text message's recipient": "447700904717",
+    "a conversation": "conv_planted4718",
     "a recipient of the broker's": "auro_usr_planted4712b",
     "a misspelt call's recipient": "auro_usr_planted4713c",
     "somebody who writes": "auro_usr_planted4714d",
@@ -52,6 +56,12 @@ CREDENTIALS = {
     "augnet's signing key": "augnet_planted_signing_4711",
     "aulm's key": "alm_sk_live_" + "4711feed" * 8,
     "aulm's webhook secret": "aulm_whsec_planted4711",
+    "politicalcomms' key": "pc_live_planted4711abcdef",
+    "politicalcomms' webhook secret": "whsec_pc_planted4711",
+    "the e-mail user's key": "scmailkeyplanted4711",
+    "the e-mail webhook's secret": "scmailhookplanted4711",
+    "the SMS user's key": "scsmskeyplanted4711",
+    "the SMS webhook's secret": "scsmshookplanted4711",
     "the broker's password": "brokerplanted4711",
     "Flower's password": "flowerplanted4711",
 }
@@ -61,7 +71,11 @@ TO = {
     "aurogy": CONTENT["aurogy's recipient"],
     "augnet": "+" + CONTENT["augnet's recipient"],
     "aulm": "+" + CONTENT["aulm's recipient"],
+    "aurorasendcloud-email": CONTENT["an e-mail's recipient"],
+    "aurorasendcloud-sms": "+" + CONTENT["a text message's recipient"],
+    "politicalcomms": CONTENT["a conversation"],
 }
+SANDBOXES = {name: name.partition("-")[0] for name in TO}
 CELERY = (sys.executable, "-m", "celery", "-A", "worker.app")
 
 
@@ -151,13 +165,15 @@ class Planted:
         quoting = {name: " ".join((CONTENT["a provider's answer"], to, BODY)) for name, to in TO.items()}
         # Of each provider the first is taken, the second refused with an answer that quotes everything it was told.
         taken = {name: self._text(client, name, "taken") for name in TO}
-        until(lambda: all(len(self.sandbox.ledger(name)) >= 1 for name in TO), START)
-        for name, words in quoting.items():
-            self.sandbox.fault(name, kind="status", status=422, body=_quoting(words), headers=_headers(TO[name]))
+        until(lambda: all(client.status(id_).status.rank for id_ in taken.values()), START)
+        for provider in sorted(set(SANDBOXES.values())):
+            words = " ".join(said for name, said in quoting.items() if SANDBOXES[name] == provider)
+            to = "-".join(who for name, who in TO.items() if SANDBOXES[name] == provider)
+            self.sandbox.fault(provider, kind="status", status=422, body=_quoting(words), headers=_headers(to))
         refused = {name: self._text(client, name, "refused") for name in TO}
         until(lambda: all(client.status(id_).status in ("failed", "unknown") for id_ in refused.values()), START)
-        for name in TO:
-            self.sandbox.clear_faults(name)
+        for provider in SANDBOXES.values():
+            self.sandbox.clear_faults(provider)
         self.sandbox.fault(
             "aurogy", kind="status", status=400, body={"error": {"code": CONTENT["a word that is a body"]}}
         )
@@ -186,7 +202,7 @@ class Planted:
 
     def _text(self, client: Client, provider: str, key: str) -> str:
         return client.enqueue(
-            Text(TO[provider], f"{BODY} is your code."),
+            _message(provider),
             via=f"{provider}-main",
             idempotency_key=f"{provider}-{key}",
             metadata={"order": CONTENT["metadata"]} if provider == "aurogy" else None,
@@ -240,12 +256,19 @@ class Planted:
         self.sandbox.inject(
             "augnet", {"message_id": BODY, "status": "delivered", "recipient": TO["augnet"], "url": url}
         )
+        reply = {"conversation_id": TO["politicalcomms"], "text": CONTENT["what somebody writes"]}
+        self.sandbox.inject("politicalcomms", {"event": "message.replied", "data": reply})
+        for hook, who in (("mail", {"recipient": TO["aurorasendcloud-email"]}), ("sms", {"phone": BODY})):
+            quoted = {**who, "message": BODY, "reason": BODY, "subStat": BODY, "statusCode": BODY}
+            event = "bounce" if hook == "mail" else "workererror"
+            self.sandbox.inject("aurorasendcloud", {"hook": hook, "event": event, "data": quoted})
         # Nobody's: refused, and logged.
         httpx.post(url.replace("augnet", "aurogy"), content=json.dumps(failed), headers={"X-Aurogy-Signature": BODY})
 
         def stored() -> bool:
             with opened.connect() as connection:
-                return int(connection.execute(text("SELECT count(*) FROM paceline_webhook")).scalar_one()) >= 4
+                told = connection.execute(text("SELECT DISTINCT account FROM paceline_webhook")).scalars()
+                return {f"{name}-main" for name in TO} <= set(told)
 
         until(stored, START)
 
@@ -269,6 +292,16 @@ class Planted:
         """The broker as a Celery application of the user's addresses it."""
         at: Mapping[str, Any] = self.redis.connection_pool.connection_kwargs
         return f"redis://:{at['password']}@127.0.0.1:{at['port']}/0"
+
+
+def _message(name: str) -> Message:
+    """What an account of that name sends, with the planted body wherever something is said."""
+    said = f"{BODY} is your code."
+    if name == "aurorasendcloud-email":
+        return Email(TO[name], f"{BODY}: your code", html=f"<p>{said}</p>", text=said, headers={"X-Code": BODY})
+    if name == "aurorasendcloud-sms":
+        return Template(TO[name], "29999", variables={"code": BODY})
+    return Text(TO[name], said)
 
 
 def _malformed(lost: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -304,6 +337,14 @@ def _sandbox_settings(hooks: int) -> dict[str, Any]:
         "aurogy": webhook("aurogy", "aurogy's webhook secret"),
         "augnet": webhook("augnet", "augnet's signing key"),
         "aulm": webhook("aulm", "aulm's webhook secret"),
+        "politicalcomms": {
+            **webhook("politicalcomms", "politicalcomms' webhook secret"),
+            "open_conversations": ["conv_planted*"],
+        },
+        "aurorasendcloud": {
+            **webhook("aurorasendcloud-email", "the e-mail webhook's secret"),
+            "sms_webhook": webhook("aurorasendcloud-sms", "the SMS webhook's secret")["webhook"],
+        },
     }
 
 
@@ -350,4 +391,23 @@ base_url = "{sandbox.base_url("aulm")}"
 api_key = "{CREDENTIALS["aulm's key"]}"
 session_id = "{SESSION}"
 webhook_secret = "{CREDENTIALS["aulm's webhook secret"]}"
+[accounts.politicalcomms-main]
+provider = "politicalcomms"
+base_url = "{sandbox.base_url("politicalcomms")}"
+api_key = "{CREDENTIALS["politicalcomms' key"]}"
+organization_id = "01JV0ORG0000000000000000A1"
+webhook_secret = "{CREDENTIALS["politicalcomms' webhook secret"]}"
+[accounts.aurorasendcloud-email-main]
+provider = "aurorasendcloud-email"
+base_url = "{sandbox.base_url("aurorasendcloud")}"
+api_user = "acme_api"
+api_key = "{CREDENTIALS["the e-mail user's key"]}"
+sender = "news@mail.example.com"
+webhook_secret = "{CREDENTIALS["the e-mail webhook's secret"]}"
+[accounts.aurorasendcloud-sms-main]
+provider = "aurorasendcloud-sms"
+base_url = "{sandbox.base_url("aurorasendcloud")}"
+sms_user = "acme_sms"
+sms_key = "{CREDENTIALS["the SMS user's key"]}"
+webhook_secret = "{CREDENTIALS["the SMS webhook's secret"]}"
 """

@@ -2,14 +2,18 @@
 
 import json
 import logging
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import structlog
+from sqlalchemy import select
 
 from paceline import tables
 from paceline.cli import SERVICE, run
@@ -107,6 +111,41 @@ def test_every_kind_can_be_sent(command: Command, fields: tuple[str, ...]) -> No
     assert command("show", sent.out.strip()).code == 0
 
 
+MAIL = """
+[accounts.mail]
+provider = "aurorasendcloud-email"
+api_user = "acme_api"
+api_key = "k_demo_0123456789"
+sender = "news@mail.example.com"
+"""
+
+
+def test_a_mail_carries_files(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "paceline.toml").write_text((tmp_path / "paceline.toml").read_text() + MAIL)
+    (tmp_path / "bill.pdf").write_bytes(b"%PDF-1.7")
+    (tmp_path / "large.bin").write_bytes(bytes(11_000_000))
+    (tmp_path / "huge.bin").touch()
+    os.truncate(tmp_path / "huge.bin", 50_000_001)
+    assert command("migrate").code == 0
+
+    def mail(*files: str) -> Ran:
+        attached = [word for file in files for word in ("--attachment", file)]
+        written = ("--kind", "email", "--to", "ana@example.org", "--subject", "Your bill", "--text", "Hello Ana")
+        return command("send", "mail", *written, *attached)
+
+    assert mail("bill.pdf", "bill.pdf").code == 0
+    opened = engine(resolve())
+    with opened.begin() as connection:
+        [payload] = connection.execute(select(tables.columns(tables.Message).c.payload)).scalars()
+    opened.dispose()
+    bill = {"filename": "bill.pdf", "content": "JVBERi0xLjc=", "media_type": "application/pdf"}
+    assert json.loads(payload)["attachments"] == [bill, bill]
+
+    assert "attachments: must have at most 10,485,760 bytes together" in mail("large.bin").err
+    assert "--attachment huge.bin has over 50,000,000 bytes" in mail("huge.bin").err
+    assert "--attachment none.pdf cannot be read: No such file" in mail("none.pdf").err
+
+
 def test_a_message_is_cancelled_as_long_as_it_is_queued(command: Command) -> None:
     sent = send(command)
     assert command("cancel", sent, "--json").json == {"id": sent, "cancelled": True, "status": "cancelled"}
@@ -160,6 +199,39 @@ def test_opening_says_that_the_broker_did_not_hear_it(command: Command) -> None:
         assert done.code == 1
         assert done.err.startswith("paceline: It stands in the database, but the broker does not answer")
     assert command("lanes", "--json").json[0]["open"]
+
+
+def test_the_version_is_the_packages(command: Command) -> None:
+    assert command("--version") == Ran(0, f"paceline {metadata.version('paceline')}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("show", "x"), ("jobs", "list"), ("lanes",), ("doctor", "--json")])
+def test_whoever_only_looks_leaves_no_database(command: Command, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Given an installation that was never migrated, when somebody looks, then they are told so, and find no empty
+    file there afterwards."""
+    database = tmp_path / ".paceline" / "paceline.db"
+    for file in database.parent.glob("paceline.db*"):
+        file.unlink()
+
+    ran = command(*arguments)
+
+    assert ran.code == 1
+    assert "run `paceline migrate`" in ran.out + ran.err
+    assert not database.exists()
+
+
+def test_doctor_looks_at_the_applications_broker_and_names_whom_it_cannot_ask(command: Command, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with (tmp_path / "paceline.toml").open("a") as file:
+        file.write(f'\n[events]\ntask = "shop.on_message"\nbroker = "redis://:planted4711@127.0.0.1:{port}/0"\n')
+
+    ran = command("doctor", "--json")
+
+    found = {each["subject"]: each for each in ran.json}
+    assert not found["events to shop.on_message"]["ok"]
+    assert "planted4711" not in ran.out + ran.err
+    assert found[f"account {ACCOUNT} at aurogy"]["found"].startswith("not asked")
 
 
 def test_doctor_names_what_is_wrong_and_what_to_do(command: Command, tmp_path: Path) -> None:

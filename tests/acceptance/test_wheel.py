@@ -103,6 +103,24 @@ def test_a_service_command_says_in_a_sentence_where_the_service_is(shop: Path, c
     assert "image" in done.stderr
 
 
+def test_a_content_key_without_what_encrypts_says_in_a_sentence_what_to_install(shop: Path, tmp_path: Path) -> None:
+    # given the wheel without its extra `encryption`, and a database
+    (tmp_path / "paceline.db").touch()
+    given = {"PACELINE_DATABASE_URL": f"sqlite:///{tmp_path}/paceline.db", "PACELINE_CONTENT_KEY": f"{'k' * 43}="}
+    done = subprocess.run(
+        [shop / "venv/bin/paceline", "list"],
+        cwd=shop,
+        env=without_the_checkout({"PATH": "/usr/bin:/bin", **given}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'paceline[encryption]'" in done.stderr
+
+
 def check_types(shop: Path, checker: str, *arguments: str) -> str:
     """What a type checker of ours says of `every_name.py` in the application, whose environment it is told of."""
     source = shop / "types"

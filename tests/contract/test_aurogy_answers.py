@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.status import Status
@@ -268,7 +268,6 @@ RESPONSES = st.builds(
 )
 
 
-@settings(deadline=None)  # a busy machine is not a defect
 @given(RESPONSES)
 def test_no_answer_makes_a_parser_raise_or_contradict_its_status(response: Response) -> None:
     sent, polled = parse_response(ACCOUNT, response), parse_poll(ACCOUNT, response)

@@ -365,3 +365,46 @@ def test_what_was_tried_is_what_is_declared() -> None:
 
     assert {f"{name}{rule}" for name, rule in doctor.SUPPORTED.items()} <= declared
     assert project["requires-python"] == doctor.PYTHON
+
+
+# What is not ours to mend
+
+
+def test_a_lane_whose_provider_is_not_ready_is_not_for_an_operator_to_open(build: Build) -> None:
+    """Given a lane whose provider says that it cannot send for now, then doctor does not advise to open it, and what
+    closes it for good is still said."""
+    built = build()
+    built.run(
+        "UPDATE paceline_lane SET unready = 'session_not_ready', ask_at = 9e9 WHERE name = :n", n=f"{ACCOUNT}/send"
+    )
+    limiter = Limiter(built.redis, wire.limiter_prefix(built.name))
+
+    def found() -> Finding:
+        views = lane_views(built.engine, limiter, built.topology)
+        return by_subject(doctor.lanes(views, built.topology, {ACCOUNT}))[f"lane {ACCOUNT}/send"]
+
+    assert (found().ok, found().found) == (False, "not ready: session_not_ready")
+    assert "open" not in found().advice
+    [view] = [view for view in lane_views(built.engine, limiter, built.topology) if view.lane == f"{ACCOUNT}/send"]
+    assert view.as_json()["unready"] is True
+
+    built.run("UPDATE paceline_lane SET unready = NULL")
+    operate.close(built.engine, built.topology.lanes_of(ACCOUNT), whole_key=False)
+    assert f"run `paceline open {ACCOUNT}/send`" in found().advice
+
+
+def test_accounts_that_cannot_be_asked_are_named(build: Build) -> None:
+    assert {each.subject: each.ok for each in doctor_providers.unasked(build().topology)} == {SUBJECT: True}
+
+
+def test_the_applications_own_broker_is_looked_at(valkey: Redis) -> None:
+    [found] = doctor.events(valkey, "shop.on_message")
+    assert (found.ok, found.subject) == (True, "events to shop.on_message")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with Redis(port=port) as away:
+        [found] = doctor.events(away, "shop.on_message")
+    assert not found.ok
+    assert "events.broker" in found.found
+    assert "wait in the database" in found.advice

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from paceline import CallFailed, CallTimeout, IdempotencyConflict, InvalidMessage, JobNotFound, UnknownAccount
+from paceline import CallFailed, CallTimeout, IdempotencyConflict, InvalidMessage, JobNotFound, UnknownAccount, wire
 from paceline.ids import new_id
 from sandbox.background import SandboxServer
 from tests.support.installation import ACCOUNT, Installation, until
 from tests.support.operations import PROVIDERS_OFFERING
 from worker import jobs as rooms
 from worker.delivery import Delivery
+from worker.lanes_view import lane_views
+from worker.limits import Limiter
 from worker.service import Service
 from worker.topology import Work
 from worker.work import Batch, Order
@@ -332,6 +334,11 @@ def test_what_did_not_begin_in_time_is_not_asked(build: Build, sandbox: SandboxS
     assert sandbox.ledger("aurogy") == []
     service.relay.run()
     assert [event.data["job"] for event in built.client.events()] == [swept, claimed]
+    # and the lane shows nothing on the wire, though the claim's tokens are kept for it until its lease ends
+    with built.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM paceline_grant WHERE closed = 0").scalar_one() == 1
+    limiter = Limiter(built.redis, wire.limiter_prefix(built.name))
+    assert {view.in_flight for view in lane_views(built.engine, limiter, built.topology)} == {0}
 
 
 def test_what_has_begun_goes_on_past_its_time(build: Build, sandbox: SandboxServer) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,8 +17,10 @@ from tests.support.installation import ACCOUNT, KEY, Installation, recipient, un
 from tests.support.receiver import SECRET, report
 from tests.support.receiver import receiving as receiving_webhooks
 from worker import metrics as metrics_module
-from worker.counters import Counts, Tally
+from worker.counters import Counts, SharedTally, Tally
 from worker.metrics import HELP, Metrics
+from worker.retry import Closure, Reach
+from worker.telemetry import Telemetry
 
 Build = Callable[..., Installation]
 Scraped = Mapping[tuple[str, frozenset[str]], float]
@@ -105,6 +108,20 @@ def test_requests_are_counted_by_outcome_and_timed(
     assert time.time() - of(found, "paceline_pump_last_cycle_timestamp_seconds") < 30
 
 
+def test_what_leaves_again_although_it_may_have_arrived_is_counted(build: Build, sandbox: SandboxServer) -> None:
+    """Given on_unknown = "retry", when an answer is lost, then that the message goes once more is counted."""
+    built = build(on_unknown="retry", retry={"schedule": [0.05]})
+    sandbox.fault("aurogy", "close", count=1, accept=True)
+    built.text(1)
+    built.text(2)
+    service = built.service()
+    until(lambda: (service.sweep(), service.tick(), service.pump.run_slice(1), built.statuses() == {"accepted": 2})[-1])
+
+    assert len(sandbox.ledger("aurogy")) == 3
+    with closing(metrics_of(built, dict)) as scraper:
+        assert of(scrape(scraper), "paceline_repeats_total", SEND, ACCOUNT) == 1
+
+
 @pytest.mark.parametrize(
     ("fault", "labels"),
     [
@@ -124,6 +141,25 @@ def test_closings_are_counted_by_what_ends_them(
     found = scrape(scraper)
     assert of(found, "paceline_closures_total", SEND, *labels) == 1
     assert of(found, "paceline_lane_open", SEND) == 0
+
+
+@pytest.mark.parametrize(
+    ("closure", "until"),
+    [
+        (Closure(Reach.LANE, 5.0, "429"), "date"),
+        (Closure(Reach.LANE, 5.0, "503", probe=True), "probe"),
+        (Closure(Reach.LANE, None, "session_not_ready", unready=True), "ready"),
+        (Closure(Reach.KEY, None, "401"), "operator"),
+    ],
+)
+def test_an_operator_is_named_only_where_nothing_else_ends_a_closing(
+    built: Installation, closure: Closure, until: str
+) -> None:
+    tally = SharedTally(built.redis, built.name)
+
+    Telemetry(tally=tally).closed(built.topology.lanes[SEND], closure)
+
+    assert tally.counts == {("closures", SEND, str(closure.reach), until): 1}
 
 
 def test_what_the_workers_are_behind_with_is_shown(built: Installation, scraper: Metrics, valkey: Redis) -> None:

@@ -1,12 +1,14 @@
 """What an operator does by hand, and what is refused with a sentence that says what to do instead."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from paceline.errors import MessageNotFound, PacelineError
-from tests.support.installation import ACCOUNT, Installation
+from sandbox.background import SandboxServer
+from tests.support.installation import ACCOUNT, Installation, until
 from worker import operate
 
 Build = Callable[..., Installation]
@@ -175,3 +177,61 @@ def test_opening_one_lane_leaves_its_key_as_it_is(built: Installation) -> None:
     assert closed(built)[ACCOUNT] == "401"
     assert SEND not in closed(built)
     assert closed(built)[f"{ACCOUNT}/status"] == "403"
+
+
+# Jobs
+
+
+def unknown_job(built: Installation, status: str = "unknown") -> str:
+    id_ = built.client.start(ACCOUNT, "update_profile", name="Acme")
+    built.run(
+        "UPDATE paceline_job SET status = :status, reason = 'lease ended', unresolved = true, failures = 3,"
+        " first_sent_at = 5.0 WHERE id = :id",
+        id=id_, status=status,
+    )  # fmt: skip
+    return id_
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "reason"),
+    [
+        ("delivered", "done", "resolved by an operator"),
+        ("failed", "failed", "resolved by an operator"),
+        ("resend", "queued", None),
+    ],
+)
+def test_an_unknown_job_is_settled(built: Installation, verdict: str, status: str, reason: str | None) -> None:
+    """Given a job whose change may have been made, when an operator says what became of it, then it stands there."""
+    id_ = unknown_job(built)
+
+    operate.resolve(built.engine, id_, verdict)
+
+    view = built.client.job(id_)
+    assert (str(view.status), view.reason) == (status, reason)
+    [row] = built.rows("SELECT unresolved, failures, first_sent_at FROM paceline_job")
+    assert not row["unresolved"]
+    assert (row["failures"], row["first_sent_at"]) == ((0, None) if verdict == "resend" else (3, 5.0))
+    [said] = built.rows("SELECT account, source, data FROM paceline_event WHERE kind = 'job'")
+    assert (said["account"], said["source"]) == (ACCOUNT, "operator")
+    assert json.loads(said["data"]) == {"job": id_, "operation": "update_profile", "status": status}
+
+
+def test_a_job_that_is_resent_is_asked_for_again(built: Installation, sandbox: SandboxServer) -> None:
+    id_ = unknown_job(built)
+    operate.resolve(built.engine, id_, "resend")
+    service = built.service()
+
+    until(lambda: (service.tick(), service.pump.run_slice(0.3), built.client.job(id_).status.final)[-1])
+
+    assert str(built.client.job(id_).status) == "done"
+    assert [entry.path for entry in sandbox.ledger("aurogy")] == ["/v1/profile"]
+
+
+@pytest.mark.parametrize("status", ["queued", "sending", "done", "failed", "cancelled"])
+def test_a_job_that_is_not_unknown_is_left_alone(built: Installation, status: str) -> None:
+    id_ = unknown_job(built, status)
+
+    with pytest.raises(PacelineError, match=f"^Job {id_} is {status}; only unknown ones are resolved.$"):
+        operate.resolve(built.engine, id_, "failed")
+
+    assert str(built.client.job(id_).status) == status

@@ -140,22 +140,59 @@ def test_a_key_is_not_forgotten_before_its_message(built: Installation) -> None:
     assert left(built)["idempotency_key"] == 2
 
 
+LONG_AGO, A_WHILE_AGO, YESTERDAY = 181, 91, 1  # days
+
+
+def sent_to_many(built: Installation, days: float, status: str = "finished") -> str:
+    """A broadcast of one message, delivered and over so many days ago, its counts taken."""
+    view = built.client.broadcast("spring", Text(to="{id}", text="Hi"), [{"id": recipient(1)}], ACCOUNT)
+    at = time.time() - days * DAY
+    built.run("UPDATE paceline_message SET status = 'delivered', updated_at = :at", at=at)
+    built.run(
+        "UPDATE paceline_broadcast SET status = :status, finished_at = :at, counted_at = :at, counts = :counts",
+        status=status, at=None if status == "running" else at, counts='{"delivered": 1}',
+    )  # fmt: skip
+    return view.id
+
+
 @pytest.mark.parametrize(("status", "gone"), [("running", 0), ("finished", 1), ("cancelled", 1)])
 def test_a_broadcast_keeps_its_messages_until_it_is_over(built: Installation, status: str, gone: int) -> None:
-    ended(built, 91, broadcast=True)
-    values = {
-        "id": "b1", "name": "spring", "digest": "d", "via": ACCOUNT, "priority": 1, "definition": "{}",
-        "status": status, "created_at": 1.0, "updated_at": 1.0, "paused": False, "cursor": 0, "read_digest": "",
-        "recipients": 1, "duplicates": 0, "suppressed": 0, "invalid": 0, "messages": 1, "parts": 1, "counts": "{}",
-        "count_seconds": 0.0,
-    }  # fmt: skip
-    names = ", ".join(values)
-    built.run(f"INSERT INTO paceline_broadcast ({names}) VALUES ({', '.join(':' + name for name in values)})", **values)
-    built.run("UPDATE paceline_stream SET broadcast = 'b1' WHERE via = :via AND priority = 1", via=ACCOUNT)
+    sent_to_many(built, A_WHILE_AGO, status)
 
-    assert purge(built) == {"contents": 1} | ({"messages": gone} if gone else {"events": 1})
+    assert purge(built) == {"contents": 1} | ({"messages": gone} if gone else {})
 
     assert len(built.rows("SELECT id FROM paceline_message")) == 1 - gone
+    # its counts are kept, and its name still stands for it
+    assert built.client.get_broadcast("spring").counts["delivered"] == 1
+
+
+def test_a_broadcast_counts_reports_for_a_week_however_short_messages_are_kept(built: Installation) -> None:
+    sent_to_many(built, YESTERDAY)
+    assert purge(built, content=3600.0, messages=3600.0) == {"contents": 1}
+    built.run("UPDATE paceline_broadcast SET finished_at = finished_at - :week", week=7 * DAY)
+    assert purge(built, content=3600.0, messages=3600.0) == {"messages": 1}
+    assert built.client.get_broadcast("spring").counts["delivered"] == 1
+
+
+def test_a_broadcast_goes_with_its_lines_after_its_messages_and_as_late_as_a_key(built: Installation) -> None:
+    # given one that ended long ago
+    first = sent_to_many(built, LONG_AGO)
+    built.run("UPDATE paceline_idempotency_key SET created_at = :at", at=time.time() - LONG_AGO * DAY)
+
+    # while one of its messages may be asked about, it stays
+    built.run("UPDATE paceline_message SET poll_at = 1")
+    assert purge(built) == {}
+    built.run("UPDATE paceline_message SET poll_at = NULL")
+
+    # then everything of it goes, and other lines stay
+    lines = built.rows("SELECT count(*) AS n FROM paceline_stream WHERE broadcast = ''")[0]["n"]
+    assert purge(built) == {"contents": 1, "messages": 1, "broadcasts": 1, "idempotency_keys": 1}
+    assert built.rows("SELECT id FROM paceline_broadcast") == []
+    assert built.rows("SELECT count(*) AS n FROM paceline_stream")[0]["n"] == lines
+
+    # and its name may be used again
+    assert sent_to_many(built, YESTERDAY) != first
+    assert purge(built) == {}
 
 
 # Events and webhooks

@@ -1,13 +1,15 @@
 """Who opted out: nothing is stored for them, and what was waiting for them never leaves."""
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from paceline import Client, IdempotencyConflict, InvalidMessage, Outgoing, Suppressed, Text, tables
+from paceline.capabilities import ANY, Capabilities, Rule
 from paceline.testing import InMemoryClient
 from sandbox.background import SandboxServer
-from tests.integration.producers import CAPABILITIES, NOWHERE, SHORTER, connected, install, rows
+from tests.integration.producers import CAPABILITIES, NOWHERE, SHORTER, connected, install, put, rows
 from tests.support.installation import ACCOUNT, Installation, recipient, until
 from worker.suppressing import Suppressing, Wish
 
@@ -20,6 +22,36 @@ def client(request: pytest.FixtureRequest, database_url: str) -> Iterator[Client
     install(database_url)
     with Client(database_url=database_url, broker_url=NOWHERE, environ={}) as made:
         yield made if request.param else InMemoryClient({"main": CAPABILITIES, "backup": SHORTER})
+
+
+# Of every channel that has a form of its own, and one whose recipients only its account can tell.
+CHANNELS = {
+    name: Capabilities(kinds={"text": {"to": ANY, "text": ANY}}, channel=name) for name in ("sms", "whatsapp", "email")
+} | {
+    "own": Capabilities(
+        kinds={
+            "text": {"to": Rule(pattern="[0-9]{6}", hint="an id of six digits")},
+            "media": {"to": Rule(pattern="[a-z]{6}", hint="a word of six letters")},
+        },
+        channel="own",
+    )
+}
+
+
+@pytest.fixture(params=[False, True], ids=["stored", "memory"])
+def memory(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def carrying(database_url: str, memory: bool) -> Client:
+    if memory:
+        return InMemoryClient(CHANNELS)
+    install(database_url)
+    with connected(database_url) as connection:
+        for name, carries in CHANNELS.items():
+            text = json.dumps(carries.as_json())
+            put(connection, tables.Account, name=name, provider="p", lane=f"{name}/send", capabilities=text)
+    return Client(database_url=database_url, broker_url=NOWHERE, environ={})
 
 
 def test_nothing_is_stored_for_who_opted_out(client: Client) -> None:
@@ -90,6 +122,54 @@ def test_the_list_is_read_in_pages(client: Client) -> None:
     assert [view.recipient for view in first + rest] == [f"+1555010{number}" for number in range(5)]
     assert {(view.source, view.reason) for view in first} == {("operator", "r")}
     assert "+1555" not in repr(first)
+
+
+@pytest.mark.parametrize(
+    ("channel", "to", "sentence"),
+    [
+        ("sms", "nonsense", "must be a phone number in E.164, such as +447700900123"),
+        ("sms", "447700900123", "must be a phone number in E.164, such as +447700900123"),
+        ("whatsapp", "966512345678@c.us", "must be a phone number in E.164, such as +447700900123"),
+        ("email", "ana", "must be an e-mail address such as ana@example.org"),
+        ("email", "ana@example.org;ben@example.org", "must be an e-mail address such as ana@example.org"),
+        ("own", "12", "must be an id of six digits"),
+    ],
+)
+def test_what_is_no_recipient_of_the_channel_is_refused_in_one_sentence(
+    database_url: str, memory: bool, channel: str, to: str, sentence: str
+) -> None:
+    """Given channels that everybody knows and one of a provider's own, then each takes its own recipients alone."""
+    with carrying(database_url, memory) as client:
+        with pytest.raises(InvalidMessage) as refused:
+            client.suppress(channel, to)
+
+        assert str(refused.value) == f"recipient: {sentence}"
+        assert client.suppressions() == []
+        assert not client.unsuppress(channel, to)  # an old entry that looks so can be taken off
+
+
+def test_a_reason_is_text(client: Client) -> None:
+    with pytest.raises(InvalidMessage, match=r"^reason: must be a string$"):
+        client.suppress("sms", ANA, 5)  # type: ignore[arg-type]
+
+    assert client.suppressions() == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "to", "kept"),
+    [
+        ("sms", "+44 (7700) 900-123", "+447700900123"),
+        ("whatsapp", "+447700900123", "+447700900123"),
+        ("email", " Ana@Example.org", "ana@example.org"),
+        ("own", " 123456", "123456"),
+        ("own", "abcdef", "abcdef"),  # one of the account's kinds takes it
+    ],
+)
+def test_a_recipient_is_kept_in_one_spelling(database_url: str, memory: bool, channel: str, to: str, kept: str) -> None:
+    with carrying(database_url, memory) as client:
+        assert client.suppress(channel, to)
+
+        assert [view.recipient for view in client.suppressions()] == [kept]
 
 
 @pytest.mark.parametrize(("channel", "to"), [("pigeon", ANA), ("sms", ""), ("sms", "x" * 600), ("", ANA)])

@@ -19,6 +19,7 @@ from providers.registry import PROVIDERS
 from worker import schema
 from worker.app import topology_of
 from worker.callbacks import Callbacks
+from worker.downloads import Downloads
 from worker.planning import by_index
 from worker.service import Service
 from worker.telemetry import Rows
@@ -57,6 +58,7 @@ class Installation:
             wake=self._woken,
             rows=rows,
             callbacks=self.callbacks(hooks),
+            downloads=Downloads(self.settings_file.parent / "downloads"),
         )
         self.services.append(made)
         return made

@@ -42,7 +42,7 @@ def places(engine: Engine, needles: Mapping[str, str]) -> dict[str, set[str]]:
     with engine.connect() as connection:
         listing = {
             "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'paceline%'",
-            "postgresql": "SELECT tablename FROM pg_tables WHERE tablename LIKE 'paceline%'",
+            "postgresql": "SELECT tablename FROM pg_tables WHERE tablename LIKE 'paceline%' AND schemaname = 'public'",
         }
         for table in connection.execute(text(listing[engine.dialect.name])).scalars().all():
             for row in connection.execute(text(f"SELECT * FROM {table}")).mappings():

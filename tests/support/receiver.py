@@ -20,7 +20,7 @@ from worker.callbacks import Callbacks
 from worker.commands.serving import public
 from worker.counters import Tally
 from worker.hooks import make_hooks
-from worker.metrics_app import counted
+from worker.metrics_app import counting
 from worker.topology import Topology
 
 SECRET = "auro_whsec_4f1d9c7b2e"
@@ -82,7 +82,7 @@ def receiving(engine: Engine, topology: Topology, tally: Tally | None = None) ->
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         callbacks = Callbacks.of(engine, f"http://127.0.0.1:{listener.getsockname()[1]}")
-        app = counted(make_hooks(engine, topology, callbacks), topology.senders, tally or Tally())
+        app = make_hooks(engine, topology, callbacks, counting(topology.senders, tally or Tally()))
         server = uvicorn.Server(public(app, Bind("127.0.0.1", 0)))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="hooks")
         thread.start()

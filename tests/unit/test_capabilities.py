@@ -33,6 +33,10 @@ CAPABILITIES = Capabilities(
         "tag": Rule(min_length=2, one_of=("ab", "abc")),
         "ttl": Rule(max_number=10),
         "tags": Rule(required=True, max_items=1),
+        "args": Rule(max_json=12),
+        "names": Rule(names="[a-z]", names_hint="single letters"),
+        "deep": Rule(members={"inner": Rule(required=True, members={"ab": Rule(one_of=("a", "b"))})}),
+        "of_text": Rule(needs="text", unless=("sender",)),
     },
 )
 JSON_RULE = "must be text, a finite number, true or false, or a list or mapping of these"
@@ -58,6 +62,7 @@ def refusal(message: Message, metadata: Any = None, options: Any = None) -> str:
 )
 def test_a_message_within_the_rules_passes(message: Message) -> None:
     check(CAPABILITIES, "main", message, {"four": "four", "k": ""}, {"tag": "ab", "ttl": 10, "tags": ["x"]})
+    check(CAPABILITIES, "main", message, options={"args": {"a": "1234"}, "deep": {"inner": {}}, "names": {"a": "x"}})
 
 
 @pytest.mark.parametrize(
@@ -125,7 +130,10 @@ def test_metadata_without_a_rule_is_only_checked_for_its_types() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"labelName": "x"}, "options.labelName: is not an option of account main; it takes tag, ttl, tags"),
+        (
+            {"labelName": "x"},
+            "options.labelName: is not an option of account main; it takes tag, ttl, tags, args, names, deep, of_text",
+        ),
         ({"tag": "a"}, "options.tag: must have at least 2 characters"),
         ({"tag": "abcd"}, "options.tag: must be one of ab, abc"),
         ({"ttl": 10.5}, "options.ttl: must be at most 10"),
@@ -139,10 +147,36 @@ def test_metadata_without_a_rule_is_only_checked_for_its_types() -> None:
         ({"ttl": float("nan")}, f"options.ttl: {JSON_RULE}"),
         ({"ttl": "10"}, "options.ttl: must be a number"),
         ({"ttl": True}, "options.ttl: must be a number"),
+        ({"args": {"a": "12345"}}, "options.args: must have at most 12 characters as JSON, this one has 13"),
+        ({"args": '{ "a" : "12345" }'}, "options.args: must have at most 12 characters as JSON, this one has 13"),
+        ({"args": "[1]"}, "options.args: must be a JSON object"),
+        ({"args": "{"}, "options.args: must be a JSON object"),
+        ({"args": 7}, "options.args: must be a JSON object"),
+        ({"args": '{"a":NaN}'}, f"options.args: {JSON_RULE}"),
+        ({"names": {"a": "x", "ab": "x"}}, "options.names: must have only names that are single letters"),
+        ({"names": "a"}, "options.names: must map names to texts"),
+        ({"deep": "x"}, "options.deep: must be a mapping with inner"),
+        ({"deep": {"other": {}}}, "options.deep.other: is not a member of it; it has inner"),
+        ({"deep": {"inner": None}}, "options.deep.inner: is required"),
+        ({"deep": {"inner": {"ab": "c"}}}, "options.deep.inner.ab: must be one of a, b"),
     ],
 )
 def test_an_option_has_a_rule_of_its_own(options: Any, sentence: str) -> None:
     assert refusal(Text(PHONE, "x"), options=options) == sentence
+
+
+def test_an_option_goes_with_some_fields_and_without_others() -> None:
+    given = {"of_text": "x"}
+
+    check(CAPABILITIES, "main", Text(PHONE, "x"), options=given)
+    check(CAPABILITIES, "main", Template(PHONE, "t", "en"), options=given)  # which has neither field
+    check(CAPABILITIES, "main", Text(PHONE, "x", sender="A"), options={"of_text": ""})  # which is as good as none
+    assert refusal(Text(PHONE, "x", sender="A"), options=given) == (
+        "options.of_text: does not go with sender: give one of the two"
+    )
+    rules = Capabilities({"email": {"to": ANY, "subject": ANY, "text": ANY}}, options={"x": Rule(needs="html")})
+    with pytest.raises(InvalidMessage, match=r"^options\.x: goes with html only: give that too, or leave it out$"):
+        check(rules, "main", Email("a", "b", text="c"), options={"x": "y"})
 
 
 def test_an_account_without_options_says_so() -> None:
@@ -200,6 +234,11 @@ RULES = st.builds(
     hint=st.text(),
     one_of=st.lists(st.text()).map(tuple),
     max_number=st.none() | st.floats(0, 1e9),
+    names=st.text(),
+    members=st.none() | st.dictionaries(st.text(), st.builds(Rule, required=st.booleans()), max_size=2),
+    max_json=NUMBERS,
+    needs=st.text(),
+    unless=st.lists(st.text()).map(tuple),
 )
 FIELDS = st.dictionaries(st.text(), RULES, max_size=3)
 

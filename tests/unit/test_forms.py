@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.forms import FORMS, data_uri, decoded, email, emails, public_url, public_url_or_data, size
+from paceline.forms import FORMS, data_uri, decoded, email, emails, phone, public_url, public_url_or_data, size
 
 PRIVATE = "must be a URL of a public host, not of a private or loopback address"
 
@@ -222,8 +222,21 @@ def test_what_is_no_address_is_refused(value: str) -> None:
     assert emails(f"ana@example.org;{value}") is not None
 
 
+@pytest.mark.parametrize("value", ["+447700900123", "+1234567", "+123456789012345"])
+def test_a_number_is_good(value: str) -> None:
+    assert phone(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "+", "447700900123", "+0447700900123", "+123456", "+1234567890123456", "+44 7700 900123", "+٤٤٧٧٠٠٩٠٠"],
+)
+def test_what_is_no_number_is_refused(value: str) -> None:
+    assert phone(value) == "must be a phone number in E.164, such as +447700900123"
+
+
 def test_forms_go_by_their_names() -> None:
-    assert set(FORMS) >= {"public_url", "public_url_or_data", "email", "emails"}
+    assert set(FORMS) >= {"public_url", "public_url_or_data", "email", "emails", "phone"}
 
 
 @given(st.text(max_size=60).map("https://".__add__) | st.text("https:/[]@.%0x19af#?", max_size=30))

@@ -23,6 +23,7 @@ def test_without_a_file_there_are_no_accounts_and_everything_has_its_default(
     assert settings.connection.broker_url == "embedded"
     assert (str(settings.hooks.bind), settings.hooks.public_url) == ("127.0.0.1:8085", None)
     assert (settings.worker.processes, settings.worker.in_flight) == (2, 64)
+    assert settings.worker.downloads == ".paceline/downloads"
     assert (str(settings.flower.bind), settings.flower.rows_per_second) == ("127.0.0.1:5555", 200)
     assert settings.sandbox.url == "http://127.0.0.1:8900"
     assert (settings.events.task, settings.limiter.guard) == (None, None)

@@ -15,7 +15,7 @@ MAIL = '[accounts.mail]\nprovider = "courier-email"\nuser = "u"\n'
 MISTAKES = {
     # sections and keys
     "[workers]\nprocesses = 1": "workers: is not known here; did you mean worker?",
-    "[nonsense]": "nonsense: is not known here; it has accounts, broker, database,",
+    "[nonsense]": "nonsense: is not known here; it has accounts, broker, content, database,",
     "[worker]\nproceses = 1": "worker.proceses: is not known here; did you mean processes?",
     "worker = 1": "worker: must be a table",
     "accounts = 1": "accounts: must be a table of tables",
@@ -25,6 +25,7 @@ MISTAKES = {
     "[worker]\nprocesses = 0": "worker.processes: must be a whole number from 1 to 64",
     "[worker]\nin_flight = true": "worker.in_flight: must be a whole number from 1 to 1024",
     '[worker]\nin_flight = "64"': "worker.in_flight: must be a whole number",
+    "[worker]\ndownloads = true": "worker.downloads: must be a directory",
     '[hooks]\nbind = "127.0.0.1"': "hooks.bind: must be a host and a port",
     '[hooks]\nbind = ":8085"': "hooks.bind: must be a host and a port",
     '[hooks]\nbind = "h:0"': "hooks.bind: must be a host and a port",
@@ -53,6 +54,7 @@ MISTAKES = {
     '[retention]\nmessages = "36501d"': "retention.messages: must be a duration from",
     '[retention]\nmessages = "200d"': "retention.idempotency_keys: must not be shorter than retention.messages",
     '[retention]\nidempotency_keys = "60d"': "retention.idempotency_keys: must not be shorter than retention.messages",
+    '[retention]\nwebhooks = "47h"': 'retention.webhooks: must be at least "2d"',
     '[retention]\nevents = "for ever"': "retention.events: must be a duration from",
     "[database]\nurl = 1": "database.url: must be a URL such as",
     "[broker]\nuri = 1": "broker.uri: is not a key of this table; it has url",

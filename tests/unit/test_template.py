@@ -1,5 +1,6 @@
 """The file that `paceline init` writes: it serves for a first message, and every line of it can be set."""
 
+import base64
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,11 +34,16 @@ def test_every_line_can_be_set(tmp_path: Path, providers: Mapping[str, Provider]
     chosen = re.sub(r"(?m)^#(?! )", "", render(providers.values()))
     file = tmp_path / "paceline.toml"
     file.write_text(re.sub(r"(?m)^sms = .*$", "", chosen))  # the example's accounts need not be there
-    environ = {"FLOWER_LOGIN": "ann:x", "PGPASSWORD": "x"} | {
-        f"{name}_{credential.name}".upper().replace("-", "_"): _value(provider, credential)
-        for name, provider in providers.items()
-        for credential in provider.credentials
-    }
+    keys = dict(zip(("PACELINE_CONTENT_KEY", "NEW_KEY", "OLD_KEY"), map(_key, "cno"), strict=True))
+    environ = (
+        {"FLOWER_LOGIN": "ann:x", "PGPASSWORD": "x"}
+        | keys
+        | {
+            f"{name}_{credential.name}".upper().replace("-", "_"): _value(provider, credential)
+            for name, provider in providers.items()
+            for credential in provider.credentials
+        }
+    )
 
     settings = load(file, environ=environ, providers=providers)
 
@@ -49,6 +55,10 @@ def test_every_line_can_be_set(tmp_path: Path, providers: Mapping[str, Provider]
         assert texts == dict(provider.limits)
         assert account.account.base_url == provider.base_url.rstrip("/")
         assert account.account.options == {option: item.default for option, item in provider.options.items()}
+
+
+def _key(letter: str) -> str:
+    return base64.b64encode(letter.encode() * 32).decode()
 
 
 def _value(provider: Provider, credential: Credential) -> str:

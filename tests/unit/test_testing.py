@@ -184,3 +184,18 @@ def test_events_are_read_in_order_from_where_the_reader_stopped() -> None:
     assert client.status(first).events == (events[0],)
     with pytest.raises(InvalidMessage, match="after"):
         client.events(-1)
+
+
+def test_messages_are_listed_since_an_instant_or_for_how_long() -> None:
+    """Given messages of now and of two hours ago, when those of the last hour are asked for, then the old ones are
+    left out, whether the hour is told by its beginning or by its length."""
+    noon = datetime(2026, 4, 13, 12, tzinfo=UTC)
+    at = [noon - timedelta(hours=2)]
+    client = InMemoryClient(clock=lambda: at[0].timestamp())
+    client.enqueue(HELLO, via="sms")
+    at[0] = noon
+    new = client.enqueue(HELLO, via="sms").id
+
+    for since in (timedelta(hours=1), noon - timedelta(hours=1)):
+        assert [view.id for view in client.messages(since=since)] == [new]
+    assert len(client.messages(since=timedelta(hours=3))) == 2

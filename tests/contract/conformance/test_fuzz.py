@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, get_args
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from providers.base import (
@@ -87,7 +87,7 @@ inbounds = st.builds(
     st.sampled_from(("", "0199-message")),
 )
 every_provider = pytest.mark.parametrize("name", EXHIBITS)
-hard = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hard = settings(max_examples=80)
 
 
 def kept(found: Any) -> str:
@@ -165,7 +165,7 @@ def test_a_webhook_is_judged_and_read_whatever_it_is(name: str, inbound: Inbound
 
 
 @every_provider
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(response=responses, memory=st.dictionaries(st.sampled_from(MEMBERS), scalars, max_size=3))
 def test_an_operation_reads_whatever_came(name: str, response: Response, memory: Mapping[str, Any]) -> None:
     """Given any answer to any step of any operation, then it goes on, is done, or has an outcome."""
@@ -193,7 +193,7 @@ def sample(argument: str) -> Any:
 
 
 @every_provider
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(id_=st.text(min_size=1, max_size=64).filter(lambda text: text.isprintable()))
 def test_a_request_can_be_made_under_any_id(name: str, id_: str) -> None:
     for message in EXHIBITS[name].messages.values():
