@@ -36,12 +36,12 @@ from paceline import Client, Outgoing, Text
 from paceline.database import engine
 from worker import schema
 from worker.app import topology_of
-from worker.callbacks import Callbacks
 from worker.commands.serving import public, settle
-from worker.counters import Tally
-from worker.hooks import make_hooks
-from worker.metrics_app import counting
-from worker.topology import Sender
+from worker.hooks.app import make_hooks
+from worker.hooks.callbacks import Callbacks
+from worker.lanes.topology import Sender
+from worker.watch.counters import Tally
+from worker.watch.metrics_app import counting
 
 ACCOUNT, SECRET = "aurogy-bench", "auro_whsec_benchmark"
 CONNECTIONS = 128

@@ -266,9 +266,11 @@ def _route(
         return ()
     if len(set(value)) < len(value):
         problems.add(key, "must name each account once")
-    for item in value:
-        if item not in names:
-            problems.add(key, f"must name accounts only: there is no [accounts.{item}]")
+    for place, item in enumerate(value, start=1):
+        if item not in names:  # which is not quoted: it may be anything, a credential on the wrong line included
+            problems.add(
+                key, f"must name accounts only, and its item {place} names none of {', '.join(names) or 'them'}"
+            )
     known = [accounts[item] for item in value if item in accounts]
     if known and not set.intersection(*(set(one.capabilities.kinds) for one in known)):
         problems.add(key, "must name accounts that can carry a common kind of message; these share none")

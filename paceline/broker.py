@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from redis import Redis
@@ -21,10 +21,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from paceline.addresses import Connection
 from paceline.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from paceline.connection import Connection
 
 EMBEDDED = "embedded"
 LONGEST_SOCKET_PATH = 100  # bytes; Linux takes 108, macOS 104
@@ -84,7 +82,7 @@ def sentinels(url: str) -> Sentinels:
     )
 
 
-def broker_socket(connection: "Connection") -> Path:
+def broker_socket(connection: Connection) -> Path:
     """The embedded broker's unix socket: `.paceline/valkey.sock`, or where that is too long for a socket's address, in
     a directory of the system's temporary one, named after the installation.
 
@@ -104,14 +102,14 @@ def broker_socket(connection: "Connection") -> Path:
     return directory / path.name
 
 
-def redis_url(connection: "Connection") -> str:
+def redis_url(connection: Connection) -> str:
     """The address as redis-py reads it; a `sentinel://` one, which it does not read, is for `redis_client`."""
     if connection.broker_url == EMBEDDED:
         return f"unix://{quote(str(broker_socket(connection)))}"
     return connection.broker_url
 
 
-def redis_client(connection: "Connection", **options: Any) -> Redis:
+def redis_client(connection: Connection, **options: Any) -> Redis:
     """A client that sends each command once and waits 5 seconds for its answer, unless `options`, which are redis-py's,
     say otherwise.
 
@@ -133,7 +131,7 @@ def redis_client(connection: "Connection", **options: Any) -> Redis:
     return client
 
 
-def celery_url(connection: "Connection") -> str:
+def celery_url(connection: Connection) -> str:
     """The address as Celery reads it; `celery_transport_options` belong to it."""
     url = redis_url(connection)
     if url.startswith("unix://"):
@@ -149,7 +147,7 @@ def celery_url(connection: "Connection") -> str:
     return url
 
 
-def celery_transport_options(connection: "Connection") -> dict[str, Any]:
+def celery_transport_options(connection: Connection) -> dict[str, Any]:
     """What kombu must be told beside the address: timeouts, keepalive where there is TCP, and the sentinels' group."""
     url = redis_url(connection)
     options = _timeouts(url)

@@ -11,11 +11,11 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from paceline import broker, content, database
+from paceline.addresses import Connection
 from paceline.broker import broker_socket, celery_transport_options, celery_url, redis_client, redis_url
 from paceline.ciphers import parse_keys
 from paceline.database import engine, private_directory, read, reading, write
@@ -44,19 +44,6 @@ KEYS = {"database": "url", "broker": "url", "content": "key"}  # the sections re
 
 _REFERENCE = re.compile(r"\$\{([^}]*)(\}?)")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A database and a broker. `root` is the directory that relative paths and `.paceline/` are relative to.
-
-    The URLs hold passwords, so they are in no repr; nor are the keys that encrypt content, the first of which does.
-    """
-
-    database_url: str = field(repr=False)
-    broker_url: str = field(repr=False)
-    root: Path
-    content_keys: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 def resolve(

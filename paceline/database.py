@@ -13,18 +13,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from sqlite3 import Connection as SQLite
 from sqlite3 import OperationalError
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from paceline.addresses import Connection
 from paceline.content import attach
 from paceline.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from paceline.connection import Connection
 
 DEFAULT = "sqlite:///.paceline/paceline.db"
 BUSY_TIMEOUT = 15.0  # seconds a transaction waits for SQLite's one writer to end
@@ -61,7 +59,7 @@ def checked(text: str, root: Path) -> str:
     return url.set(database=os.path.normpath(root / url.database)).render_as_string()
 
 
-def engine(connection: "Connection") -> Engine:
+def engine(connection: Connection) -> Engine:
     """An engine for as many threads as a process has. What a statement was given is in none of its errors.
 
     Raises `ConfigurationError` if SQLite's directory cannot be made or written, or if PostgreSQL's driver, or what

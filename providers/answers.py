@@ -11,6 +11,10 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from providers.base import Response
+
+LONGEST_WAIT = 366 * 86_400.0  # seconds
+
 
 def json_object(body: bytes) -> dict[str, Any]:
     """The JSON object that the bytes hold; an empty one for whatever else they hold."""
@@ -48,6 +52,27 @@ def http_date(value: str) -> float | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def retry_after(response: Response) -> float | None:
+    """Seconds to wait by the Retry-After header, as delta-seconds or HTTP-date (RFC 9110, section 10.2.3).
+
+    A date is read against the answer's own Date, so that no two clocks are compared; None if absent or unreadable.
+    Never more than `LONGEST_WAIT`, so that whatever a provider writes can be added to a time.
+    """
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), LONGEST_WAIT)
+    until = http_date(value)
+    if until is None:
+        return None
+    now = http_date(response.headers.get("date", ""))
+    return min(max(0.0, until - (response.received_at if now is None else now)), LONGEST_WAIT)
+
+
+def answered_at(response: Response) -> float | None:
+    """When the provider answered by its own clock, to the second: the Date header, in Unix seconds; None without."""
+    return http_date(response.headers.get("date", ""))
 
 
 # What people write who want nothing more: the words that the FCC (47 CFR 64.1200(a)(10)) and the CTIA's messaging

@@ -15,7 +15,7 @@ from paceline.capabilities import Capabilities, Rule
 from paceline.messages import Text
 from paceline.status import Status
 from providers import http_signatures
-from providers.answers import digest, json_object, text
+from providers.answers import digest, json_object, retry_after, text
 from providers.base import (
     STATUS_EVENT,
     Accepted,
@@ -35,7 +35,6 @@ from providers.base import (
     Throttled,
     Unavailable,
     Unknown,
-    retry_after,
 )
 from providers.http_signatures import TARGET, Signed
 

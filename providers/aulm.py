@@ -19,12 +19,14 @@ from paceline.forms import data_uri
 from paceline.messages import Media, Text
 from paceline.status import Status
 from providers.answers import (
+    answered_at,
     digest,
     instant,
     json_object,
     member,
     opt_in_word,
     opt_out_word,
+    retry_after,
     sha256,
     signed,
     text,
@@ -49,8 +51,6 @@ from providers.base import (
     Throttled,
     Unavailable,
     Unknown,
-    answered_at,
-    retry_after,
 )
 
 UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"

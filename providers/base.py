@@ -4,10 +4,8 @@ A provider does no I/O and reads neither clock nor settings: it turns a message 
 outcome, and a webhook into events. Outcomes are values; each says what the worker may do next.
 """
 
-import email.utils
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -332,11 +330,6 @@ class Operation:
     fresh_for: float = 0.0
 
 
-def request_id(response: Response) -> str:
-    """What most providers' header says."""
-    return response.headers.get("x-request-id", "")
-
-
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One provider, whole: its facts as data and its behaviour as pure functions."""
@@ -367,7 +360,7 @@ class Provider:
     remaining: Callable[[Account, Response], Remaining | None] = lambda _account, _response: None
     reported_limit: Callable[[Account, Response], ReportedLimit | None] = lambda _account, _response: None
     # What the provider calls a request, by which its support finds it; empty if it does not say.
-    request_id: Callable[[Response], str] = request_id
+    request_id: Callable[[Response], str] = lambda response: response.headers.get("x-request-id", "")
     # Webhooks: the credential they are signed with; whether one is genuine; and what it says, whatever its bytes are
     # (nothing, where they cannot be read). None: this provider sends none.
     webhook_credential: str | None = None
@@ -382,36 +375,3 @@ class Provider:
     connect_timeout: float = 5.0
     timeout: float = 35.0
     deduplicates_for: float = 0.0  # seconds from the first send in which a repeat is recognised; 0: it never is
-
-
-LONGEST_WAIT = 366 * 86_400.0  # seconds
-
-
-def retry_after(response: Response) -> float | None:
-    """Seconds to wait by the Retry-After header, as delta-seconds or HTTP-date (RFC 9110, section 10.2.3).
-
-    A date is read against the answer's own Date, so that no two clocks are compared; None if absent or unreadable.
-    Never more than `LONGEST_WAIT`, so that whatever a provider writes can be added to a time.
-    """
-    value = response.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value), LONGEST_WAIT)
-    until = _http_date(value)
-    if until is None:
-        return None
-    now = _http_date(response.headers.get("date", ""))
-    return min(max(0.0, until - (response.received_at if now is None else now)), LONGEST_WAIT)
-
-
-def answered_at(response: Response) -> float | None:
-    """When the provider answered by its own clock, to the second: the Date header, in Unix seconds; None without."""
-    return _http_date(response.headers.get("date", ""))
-
-
-def _http_date(value: str) -> float | None:
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-        # An HTTP-date is in GMT even where it does not say so (RFC 9110, section 5.6.7): never in our own zone.
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None

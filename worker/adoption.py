@@ -17,10 +17,10 @@ from sqlalchemy import Connection, Engine
 from paceline.content import content_of
 from paceline.database import write
 from paceline.status import Status
-from worker.inbound import Inbox, Report, Standing
-from worker.inbound_statements import InboundStatements
+from worker.hooks.inbound import Inbox, Report, Standing
+from worker.hooks.statements import InboundStatements
+from worker.lanes.topology import Topology
 from worker.suppressing import addressee
-from worker.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,16 +26,16 @@ from paceline.errors import PacelineError
 from paceline.explain import explain
 from paceline.wakeup import FAILURES, KombuPublisher
 from worker import schema
-from worker.callbacks import Callbacks
 from worker.careful import CarefulTask
 from worker.downloads import Downloads
-from worker.flower import MessageRows, flower_environment
+from worker.hooks.callbacks import Callbacks
+from worker.lanes.topology import Sender, Topology, build
 from worker.limits import UnsuitableServer, check_server
 from worker.notify import Relay, Target
 from worker.planning import by_index
 from worker.retention import Ages, Retention
 from worker.service import Service
-from worker.topology import Sender, Topology, build
+from worker.watch.flower import MessageRows, flower_environment
 
 SANDBOX = "PACELINE_SANDBOX"  # set: every account points at the sandbox
 TASKS = ("tasks.pump", "tasks.tick", "tasks.sweep", "tasks.broadcast", "tasks.purge", "tasks.enqueue")

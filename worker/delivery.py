@@ -18,17 +18,15 @@ from providers.base import (
     Refused,
     Report,
     Request,
-    Response,
     Scope,
     Submission,
     Throttled,
     Unavailable,
     Unknown,
-    request_id,
 )
-from worker.callbacks import NONE, Callbacks
+from worker.hooks.callbacks import NONE, Callbacks
+from worker.lanes.topology import Lane, Sender, Work
 from worker.retry import Closure, Decision, Standing, decide, next_poll
-from worker.topology import Lane, Sender, Work
 from worker.transport import Answer, Exchange, Guard
 from worker.work import Claimed, PollResult, Record, Result
 
@@ -171,6 +169,7 @@ def _verdict(
         refusals=refusals(passed_at),
     )
     decision = decide(outcome, delivery.sender, standing)
+    said = delivery.sender.provider.request_id(answer.response) if answer.response else ""
     record = Result(
         id=message.id,
         grant_id=delivery.grant_id,
@@ -188,7 +187,7 @@ def _verdict(
         outcome=OUTCOMES[type(outcome)],
         http_status=answer.response.status if answer.response else None,
         code=fit(getattr(outcome, "code", "")) or "",
-        request_id=_request_id(answer.response, message.payload, delivery.sender.provider.request_id),
+        request_id=_request_id(said, message.payload),
         duration_ms=round(answer.duration * 1000, 1),
         sent_at=passed_at,
         opted_out=_channel(delivery) if isinstance(outcome, Refused) and outcome.opted_out else None,
@@ -262,9 +261,8 @@ def _values(held: object) -> Iterator[str]:
             yield from _values(item)
 
 
-def _request_id(response: Response | None, payload: str, named: Callable[[Response], str] = request_id) -> str | None:
+def _request_id(said: str, payload: str) -> str | None:
     """The provider's name for the request, if that is what it says: it is logged, and shown to operators."""
-    said = named(response) if response else ""
     if not said or not _REQUEST_ID.fullmatch(said) or said in payload:
         return None
     recipient = _RECIPIENT.search(payload)

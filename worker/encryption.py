@@ -22,7 +22,7 @@ from paceline.events import place as place_of_event
 from paceline.jobs import JOB_EVENT
 from paceline.jobs import place as place_of_job
 from paceline.suppression import sealed
-from worker.nonces import NONCE
+from worker.hooks.nonces import NONCE
 
 CHUNK = 500  # rows a transaction
 REST = 1.0  # times what a chunk took, until the next

@@ -1,4 +1,4 @@
-"""What a slice does with each kind of work: sends and polls by `worker/delivery.py`, jobs by `worker/jobs.py`."""
+"""What a slice does with each kind of work: sends and polls by `worker/delivery.py`, jobs by `worker/jobs/steps.py`."""
 
 import math
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from paceline.status import Status
 from providers.base import Request
 from worker import delivery as deliveries
-from worker import jobs
-from worker.callbacks import NONE, Callbacks
 from worker.delivery import Delivery, Verdict
+from worker.hooks.callbacks import NONE, Callbacks
+from worker.jobs import steps as jobs
+from worker.lanes.topology import Work
 from worker.retry import may_repeat
 from worker.suppressing import OPTED_OUT
-from worker.topology import Work
 from worker.transport import Answer
 from worker.work import Record
 

@@ -26,9 +26,9 @@ from sqlalchemy import (
 
 from paceline.clock import now
 from paceline.database import write
+from worker.lanes.topology import Lane, Topology
 from worker.limits import KEY, Closure, Image, Limiter, Spent
 from worker.statements import grant, key_row, lane_row
-from worker.topology import Lane, Topology
 
 DAY = 26 * 3600.0  # a calendar day and the hour that the autumn adds, with room for guards
 

@@ -10,9 +10,9 @@ from paceline.database import write
 from paceline.errors import MessageNotFound, PacelineError
 from paceline.jobs import JOB_EVENT
 from paceline.status import Status
-from worker import jobs
+from worker.jobs import steps as jobs
+from worker.lanes.topology import Lane, Topology
 from worker.statements import event, key_row, lane_row, message, stream
-from worker.topology import Lane, Topology
 
 broadcast = tables.columns(tables.Broadcast)
 job = tables.columns(tables.Job)

@@ -33,13 +33,13 @@ from providers.base import (
     Unknown,
 )
 from worker.delivery import OUTCOMES
-from worker.gate import Gate, Gates
+from worker.lanes.gate import Gate, Gates
+from worker.lanes.topology import Lane, Sender
 from worker.limits import Grant
 from worker.retry import Standing, decide
 from worker.rows import encode
 from worker.statements import Statements, grant
 from worker.store import Store
-from worker.topology import Lane, Sender
 from worker.transport import Answer, Exchange, Guard, Transport
 from worker.work import Batch, Claim, LaneNews
 

@@ -23,16 +23,16 @@ from paceline.ids import new_id
 from providers.base import Response
 from worker import delivery as deliveries
 from worker import kinds
-from worker.callbacks import NONE, Callbacks
 from worker.delivery import Delivery
-from worker.due import Due
-from worker.gate import AWAY, Gate, Gates
+from worker.hooks.callbacks import NONE, Callbacks
+from worker.lanes.due import Due
+from worker.lanes.gate import AWAY, Gate, Gates
+from worker.lanes.slots import Slots
+from worker.lanes.topology import Lane, Topology
 from worker.limits import Grant
-from worker.slots import Slots
 from worker.store import Store
-from worker.telemetry import Telemetry
-from worker.topology import Lane, Topology
 from worker.transport import Answer, Exchange, Guard, Transport
+from worker.watch.telemetry import Telemetry
 from worker.work import Batch, Claim, Claimed, Granted, JobResult, LaneNews, Order, PollResult, Record, Result
 from worker.writing import written
 

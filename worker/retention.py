@@ -34,10 +34,10 @@ from paceline import tables
 from paceline.broadcast.control import OVER, REPORTED_FOR
 from paceline.clock import now
 from paceline.database import read, write
+from worker.lanes.topology import Topology
 from worker.ledger import horizon
 from worker.notify import relay
 from worker.statements import attempt, event, grant, message, stream
-from worker.topology import Topology
 
 CHUNK = 200  # rows a transaction: SQLite's lets nobody else write meanwhile
 REST = 2.0  # how many times longer than a transaction it leaves the database to others afterwards

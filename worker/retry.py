@@ -19,7 +19,7 @@ from tenacity.wait import wait_base
 
 from paceline.status import FINAL, Status
 from providers.base import Accepted, Misconfigured, NotSent, Outcome, Refused, Scope, Throttled, Unavailable, Unknown
-from worker.topology import Sender
+from worker.lanes.topology import Sender
 
 BACKOFF = wait_random_exponential(multiplier=2, max=300)  # full jitter: a lane without a date to wait for
 RETRY_AFTER_JITTER = wait_random(0.05, 0.5)  # a promise is kept late, never early

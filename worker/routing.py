@@ -18,9 +18,9 @@ from sqlalchemy import Connection, Engine, bindparam, func, select, update
 from paceline.clock import now
 from paceline.database import read, write
 from paceline.status import Priority
+from worker.lanes.topology import Lane, Topology
 from worker.limits import Limiter, Unseeded
 from worker.statements import READY, Statements, lane_row, message
-from worker.topology import Lane, Topology
 
 SLACK = 1.0  # seconds a message must have left when its token comes: a request is still to be made of it
 SHORTFALL = 1.02  # how much longer than computed a pace may take: tokens that merge return a little later

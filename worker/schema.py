@@ -17,11 +17,11 @@ from paceline.database import read, write
 from paceline.directory import VERSION
 from paceline.errors import DatabaseNotReady
 from paceline.status import LEVELS
-from worker.job_statements import relane
+from worker.jobs.statements import relane
+from worker.lanes.moving import REOPENED, move
+from worker.lanes.topology import Sender, Topology
 from worker.limits import Bucket
-from worker.moving import REOPENED, move
 from worker.statements import key_row, lane_row, stream
-from worker.topology import Sender, Topology
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 

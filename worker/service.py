@@ -10,26 +10,26 @@ from sqlalchemy import Engine
 
 from paceline import Client, wire
 from paceline.database import read
-from worker.backlog import waiting_lanes
-from worker.broadcasts import Broadcasts
-from worker.callbacks import NONE, Callbacks
-from worker.counters import SharedTally
+from worker.broadcasts.tick import Broadcasts
 from worker.downloads import Downloads
-from worker.due import Due
-from worker.gate import Gates
+from worker.hooks.callbacks import NONE, Callbacks
+from worker.lanes.backlog import waiting_lanes
+from worker.lanes.due import Due
+from worker.lanes.gate import Gates
+from worker.lanes.readiness import Readiness
+from worker.lanes.topology import Topology
 from worker.ledger import Ledger
 from worker.limits import Limiter
 from worker.notify import Relay
 from worker.probe import Prober
 from worker.pump import NAP, Pump
-from worker.readiness import Readiness
 from worker.retention import Retention
 from worker.routing import Routing
 from worker.store import Store
 from worker.sweep import Sweeper
-from worker.telemetry import Rows, Telemetry
-from worker.topology import Topology
 from worker.transport import Transport
+from worker.watch.counters import SharedTally
+from worker.watch.telemetry import Rows, Telemetry
 
 PURGE_FLAG_MS = 3_600_000  # another beat's purge within the hour is one too many
 TICK_FLAG_MS = 500  # another beat's tick within half a second is one too many

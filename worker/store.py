@@ -22,13 +22,13 @@ from paceline.door import MESSAGE
 from paceline.jobs import place
 from paceline.status import Priority
 from paceline.tables import ERASED
-from worker import lane_news
-from worker.job_statements import JobStatements
+from worker.jobs.statements import JobStatements
+from worker.lanes import news as lane_news
+from worker.lanes.topology import Lane, Work
 from worker.routing import Late, late_in
 from worker.rows import encode
 from worker.statements import Statements, grant, stream
 from worker.suppressing import Suppressing
-from worker.topology import Lane, Work
 from worker.work import Batch, Claim, Claimed, Granted, JobResult, Order, PollResult, Record, Result
 
 STRIDE_DEBT = 64.0  # how far behind its rivals a stream may have fallen: what it may take at once when it returns

@@ -26,12 +26,12 @@ from paceline.clock import now
 from paceline.database import write
 from paceline.status import Status
 from worker.adoption import Adoption
-from worker.inbound import Inbox
-from worker.job_sweep import JobSweeper
+from worker.hooks.inbound import Inbox
+from worker.jobs.sweep import JobSweeper
+from worker.lanes.topology import Topology
 from worker.retry import Standing, after_unknown
 from worker.rows import encode, table_of
 from worker.statements import QUEUED, attempt, event, grant, message
-from worker.topology import Topology
 
 CHUNK = 500  # rows a transaction
 LEASE_OVER = "no answer before its lease ended"

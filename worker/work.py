@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from paceline.status import Priority
-from worker.topology import Lane, Work
+from worker.lanes.topology import Lane, Work
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.registry import PROVIDERS
-from worker.hooks import LARGEST, SENTENCES
+from worker.hooks.app import LARGEST, SENTENCES
 
 # In words, beside the sentence that the answer itself says.
 MEANINGS = {

@@ -1,7 +1,7 @@
 """The page of metrics, from the table that their collector goes by."""
 
 from docs.generate.markdown import NOTE, code, codes, joined, table
-from worker import metrics
+from worker.watch import metrics
 
 HEAD = """\
 # Metrics

@@ -11,7 +11,7 @@ from typing import Any
 from paceline.capabilities import Capabilities, Rule
 from paceline.messages import Media, Template, Text
 from paceline.status import Status
-from providers.answers import digest, instant, json_object, member, sha256, signed, text
+from providers.answers import digest, instant, json_object, member, retry_after, sha256, signed, text
 from providers.aurogy.calls import OPERATIONS
 from providers.aurogy.wire import ID, OPTIONS, WORD, ask_status, code_of, declined, option, request
 from providers.base import (
@@ -30,7 +30,6 @@ from providers.base import (
     Submission,
     Unavailable,
     Unknown,
-    retry_after,
 )
 
 CREDENTIALS = (

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from providers.answers import json_object, member, text
+from providers.answers import json_object, member, retry_after, text
 from providers.base import (
     Account,
     Misconfigured,
@@ -22,7 +22,6 @@ from providers.base import (
     Scope,
     Throttled,
     Unavailable,
-    retry_after,
 )
 
 # A path below `base_url`; a query or a fragment would be another address than the one that is meant.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from providers.answers import json_object
+from providers.answers import json_object, retry_after
 from providers.aurorasendcloud.codes import COMMON, Class, Code
 from providers.base import (
     Account,
@@ -26,7 +26,6 @@ from providers.base import (
     Throttled,
     Unavailable,
     Unknown,
-    retry_after,
 )
 
 # "E-mail and core": three regions, of which an account belongs to one. Singapore's is also the address of all SMS.

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from providers.answers import instant, text
-from providers.base import Account, Done, Job, Next, Operation, Request, Response, answered_at
+from providers.answers import answered_at, instant, text
+from providers.base import Account, Done, Job, Next, Operation, Request, Response
 from providers.politicalcomms.reports import project_stats
 from providers.politicalcomms.steps import Answer, Fields, Machine, Step, no_check, operation
 from providers.politicalcomms.wire import (

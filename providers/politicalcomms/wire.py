@@ -14,9 +14,8 @@ from urllib.parse import quote, urlencode
 from tenacity import RetryCallState, Retrying, wait_exponential
 
 from paceline.capabilities import Rule
-from providers.answers import http_date, json_object, text
+from providers.answers import LONGEST_WAIT, http_date, json_object, retry_after, text
 from providers.base import (
-    LONGEST_WAIT,
     Account,
     Job,
     Misconfigured,
@@ -30,7 +29,6 @@ from providers.base import (
     Throttled,
     Unavailable,
     Unknown,
-    retry_after,
 )
 from providers.politicalcomms.words import names, remedy
 

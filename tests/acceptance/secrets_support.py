@@ -28,7 +28,7 @@ from tests.acceptance.commands_support import ROOT, START, Ports, clean_environm
 from tests.acceptance.shop_support import free_port, running
 from tests.support.planted import monitoring
 from tests.support.servers import start_valkey
-from worker.callbacks import Callbacks
+from worker.hooks.callbacks import Callbacks
 
 BODY = "Plantedbody4711"
 CONTENT = {

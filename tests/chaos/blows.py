@@ -134,6 +134,7 @@ def _databases_clock(world: World) -> None:
 
 def strike(world: World, name: str) -> None:
     """Deal one blow. What it finds dying already it leaves alone."""
+    world.dealt.append((time.monotonic(), name))
     try:
         blows()[name](world)
     except RedisError:

@@ -25,7 +25,7 @@ from tests.chaos.servers import Valkey, own_valkey
 from tests.integration.producers import HELLO, NOWHERE, connected, install
 from tests.support.installation import ACCOUNT, Installation, installation, until
 from worker import kinds, retry
-from worker.gate import Gate
+from worker.lanes.gate import Gate
 from worker.limits import SCRIPT, Image
 from worker.operate import close, lanes_named, resolve
 from worker.service import Service

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sandbox.ledger import Entry
 from sandbox.summary import busiest_window
-from tests.chaos.world import SANDBOX, STORM_WAIT, WINDOW, World, message
+from tests.chaos.world import LEASE, SANDBOX, STORM_WAIT, WINDOW, World, message
 from tests.support.installation import ACCOUNT
 from worker.sweep import LEASE_OVER
 
@@ -71,7 +71,7 @@ def judge(world: World) -> Verdict:
         },
         lag=max((math.inf if entry.lag is None else entry.lag for entry in everything), default=0.0),
         gap=max((entry.at - hooked[entry.seq] for entry in everything if entry.seq in hooked), default=0.0),
-        overfull=[line for each in entries.values() for line in _overfull(each, hooked, world.limit)],
+        overfull=[line for each in entries.values() for line in _overfull(each, hooked, world)],
         statuses=dict(statuses),
         lost=world.enqueued * len(SANDBOX) - len(rows),
         unfinished=sum(statuses[status] for status in ("queued", "sending", "accepted", "sent")),
@@ -110,13 +110,17 @@ def _paired(by_recipient: Mapping[str, list[Entry]], hooks: Mapping[str, list[fl
             yield from zip(entries, seen, strict=True)
 
 
-def _overfull(entries: Sequence[Entry], hooked: Mapping[int, float], limit: int) -> list[str]:
-    """The requests of the busiest window, if it held too many: each beside what we know of it."""
+def _overfull(entries: Sequence[Entry], hooked: Mapping[int, float], world: World) -> list[str]:
+    """The requests of the busiest window, if it held too many: each beside what we know of it, below the blows that
+    were dealt from a lease before its beginning to its end."""
     busiest = busiest_window([entry.monotonic for entry in entries], WINDOW)
-    if busiest.requests <= limit:
+    if busiest.requests <= world.limit:
         return []
+    dealt = [
+        f"  {at - busiest.start:+.3f} s: {name}" for at, name in world.dealt if -LEASE < at - busiest.start < WINDOW
+    ]
     inside = [entry for entry in entries if 0 <= entry.monotonic - busiest.start < WINDOW]
-    return [
+    return dealt + [
         f"  {entry.provider} {entry.recipient}: arrived {entry.monotonic - busiest.start:+.3f} s"
         f" (read {entry.lag or 0.0:.3f} s later), hook "
         + (f"{entry.at - hooked[entry.seq]:.3f} s before" if entry.seq in hooked else "unknown")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from providers.answers import answered_at
 from providers.aurogy import PROVIDER, parse_probe, reported_limit
 from providers.base import (
     Accepted,
@@ -17,7 +18,6 @@ from providers.base import (
     Throttled,
     Unavailable,
     Unknown,
-    answered_at,
 )
 
 ACCOUNT = Account("aurogy-main", PROVIDER.base_url, {"api_key": "auro_test_sk_0123456789abcdef"})

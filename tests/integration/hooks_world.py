@@ -20,8 +20,8 @@ from paceline.database import engine
 from providers.registry import PROVIDERS
 from worker import schema
 from worker.app import topology_of
-from worker.callbacks import Callbacks
-from worker.hooks import make_hooks
+from worker.hooks.app import make_hooks
+from worker.hooks.callbacks import Callbacks
 
 SECRET = "whsec_4711"
 BASE = "http://127.0.0.1:8085"

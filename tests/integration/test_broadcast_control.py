@@ -13,9 +13,9 @@ from sqlalchemy import text
 from paceline import BroadcastNotFound, PacelineError, Text
 from sandbox.background import SandboxServer
 from tests.support.installation import ACCOUNT, Installation, recipient, until
-from worker.backlog import waiting_lanes
-from worker.broadcast_work import BroadcastWork
-from worker.broadcasts import Broadcasts
+from worker.broadcasts.tick import Broadcasts
+from worker.broadcasts.work import BroadcastWork
+from worker.lanes.backlog import waiting_lanes
 from worker.operate import resolve, retry
 from worker.service import Service
 from worker.store import Store

@@ -21,8 +21,8 @@ from paceline.limit import Limit, guard_for
 from tests.integration.limits_setting import Setting
 from tests.integration.limits_world import lane_of
 from tests.support.installation import ACCOUNT, Installation, recipient
-from worker.lanes_view import lane_views
-from worker.limit_values import reserved
+from worker.limits.values import reserved
+from worker.watch.lanes import lane_views
 
 Build = Callable[..., Installation]
 

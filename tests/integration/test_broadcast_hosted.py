@@ -12,7 +12,7 @@ from paceline import IdempotencyConflict, InvalidMessage, PacelineError, Text
 from providers.politicalcomms import PROVIDER
 from sandbox.background import SandboxServer
 from tests.support.installation import Installation, until
-from worker.broadcasts import Broadcasts
+from worker.broadcasts.tick import Broadcasts
 from worker.service import Service
 
 PC = "pc-main"

@@ -17,8 +17,8 @@ from paceline import BadRecipients, IdempotencyConflict, InvalidMessage, Text
 from paceline.broadcast import staging
 from tests.acceptance.commands_support import ROOT, clean_environment
 from tests.support.installation import ACCOUNT, Installation, recipient, until
-from worker.backlog import waiting_lanes
-from worker.broadcast_work import BroadcastWork
+from worker.broadcasts.work import BroadcastWork
+from worker.lanes.backlog import waiting_lanes
 
 Build = Callable[..., Installation]
 

@@ -12,7 +12,7 @@ import pytest
 from paceline import Text
 from paceline.broadcast import runs
 from tests.support.installation import ACCOUNT, Installation, recipient
-from worker.broadcasts import Broadcasts
+from worker.broadcasts.tick import Broadcasts
 
 Build = Callable[..., Installation]
 
@@ -169,7 +169,7 @@ def test_a_run_that_a_worker_died_over_is_copied_without_a_gap_or_a_double(
             raise KeyboardInterrupt
         return found
 
-    monkeypatch.setattr("worker.broadcast_work.copy_chunk", dying)
+    monkeypatch.setattr("worker.broadcasts.work.copy_chunk", dying)
     for _ in range(40):
         try:
             Broadcasts(built.engine).work()

@@ -12,7 +12,7 @@ from paceline import Text
 from sandbox.background import SandboxServer
 from tests.support.installation import Installation, until
 from tests.support.receiver import Hooks, receiving
-from worker.callbacks import Callbacks
+from worker.hooks.callbacks import Callbacks
 
 PROJECT = "5f0c2d7e-9a41-4b1f-8f57-2c1b7e0a9d33"
 AUGNET = """

@@ -29,10 +29,11 @@ from tests.integration.content_support import (
 from tests.support.installation import ACCOUNT, Installation, recipient, until
 from tests.support.planted import found, places
 from tests.support.receiver import Hooks, receiving, report
-from worker import doctor, schema
+from worker import schema
 from worker.encryption import Encryption
 from worker.retention import Ages, Retention
 from worker.suppressing import Suppressing, Wish
+from worker.watch import doctor
 
 Receive = Callable[[Installation], Hooks]
 

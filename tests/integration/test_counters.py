@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as Away
 
-from worker.counters import BOUNDS, QUIET, REST, SharedTally, Tally, read_counters
+from worker.watch.counters import BOUNDS, QUIET, REST, SharedTally, Tally, read_counters
 
 HERE = "testing"
 

@@ -21,15 +21,16 @@ from sandbox.background import SandboxServer
 from tests.support.installation import ACCOUNT, Installation
 from tests.support.raw_server import Peer, raw_server
 from tests.support.receiver import SECRET, receiving
-from worker import doctor, doctor_providers, operate
-from worker.doctor import Finding
-from worker.gate import Gates
-from worker.lanes_view import lane_views
+from worker import operate
+from worker.lanes.gate import Gates
 from worker.ledger import Ledger
 from worker.limits import Limiter
 from worker.probe import Prober
 from worker.store import Store
 from worker.transport import Transport
+from worker.watch import doctor, doctor_providers
+from worker.watch.doctor import Finding
+from worker.watch.lanes import lane_views
 
 Build = Callable[..., Installation]
 SUBJECT = f"account {ACCOUNT} at aurogy"

@@ -8,7 +8,7 @@ from redis import Redis
 
 from paceline import wire
 from paceline.wakeup import Waker
-from worker.due import LOOK_AGAIN, Due
+from worker.lanes.due import LOOK_AGAIN, Due
 
 
 @pytest.fixture

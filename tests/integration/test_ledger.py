@@ -14,11 +14,11 @@ from tests.integration.limits_world import most_in_any_window
 from tests.integration.test_claims import fill, line
 from tests.support.installation import ACCOUNT, Installation
 from tests.support.servers import start_valkey
-from worker.gate import Gates
+from worker.lanes.gate import Gates
+from worker.lanes.topology import Lane
 from worker.ledger import Ledger, SeedRefused
 from worker.limits import Image, Levels, Limiter, Seeded
 from worker.store import Store
-from worker.topology import Lane
 from worker.work import Batch, Granted, Order, Result
 
 Build = Callable[..., Installation]

@@ -16,11 +16,11 @@ from tests.integration.test_claims import fill, line
 from tests.support.installation import ACCOUNT, KEY, Installation, recipient, until
 from tests.support.receiver import SECRET, report
 from tests.support.receiver import receiving as receiving_webhooks
-from worker import metrics as metrics_module
-from worker.counters import Counts, SharedTally, Tally
-from worker.metrics import HELP, Metrics
 from worker.retry import Closure, Reach
-from worker.telemetry import Telemetry
+from worker.watch import metrics as metrics_module
+from worker.watch.counters import Counts, SharedTally, Tally
+from worker.watch.metrics import HELP, Metrics
+from worker.watch.telemetry import Telemetry
 
 Build = Callable[..., Installation]
 Scraped = Mapping[tuple[str, frozenset[str]], float]

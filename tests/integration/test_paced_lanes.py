@@ -11,13 +11,13 @@ from providers import aurogy
 from sandbox.background import SandboxServer
 from tests.integration.limits_world import most_in_any_window
 from tests.support.installation import ACCOUNT, KEY, Installation, recipient, until
-from worker.gate import Gates
-from worker.lanes_view import lane_views
+from worker.lanes.gate import Gates
 from worker.ledger import Ledger
 from worker.limits import Levels, Limiter
 from worker.operate import close, lanes_named, open_
 from worker.retry import Closure, Reach
 from worker.store import Store
+from worker.watch.lanes import lane_views
 from worker.work import Batch, Granted, Order, Result
 
 Build = Callable[..., Installation]

@@ -14,12 +14,12 @@ from providers.base import Accepted, Misconfigured, NotSent, Refused, Request, T
 from sandbox.background import SandboxServer
 from tests.support.installation import ACCOUNT, Installation
 from worker import operate
-from worker.gate import Gates
+from worker.lanes.gate import Gates
+from worker.lanes.topology import Lane, Sender
 from worker.ledger import Ledger
 from worker.limits import Limiter
 from worker.probe import Asked, Prober, probe_lane
 from worker.store import Store
-from worker.topology import Lane, Sender
 from worker.transport import Transport
 
 Build = Callable[..., Installation]

@@ -19,8 +19,8 @@ from sandbox.background import SandboxServer
 from tests.contract.sandbox_support import exchange
 from tests.support.installation import ACCOUNT, Installation, recipient, until
 from tests.support.receiver import SECRET, Hooks, receiving, report, sign
-from worker.hooks import LARGEST
-from worker.inbound import Inbox
+from worker.hooks.app import LARGEST
+from worker.hooks.inbound import Inbox
 
 Build = Callable[..., Installation]
 
@@ -192,7 +192,7 @@ def test_who_leaves_in_the_middle_leaves_nothing(built: Installation, hooks: Hoo
 
 def test_a_body_that_never_ends_is_given_up(built: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given two providers whose bodies never end, when their time is over, then both are told, and others served."""
-    monkeypatch.setattr("worker.hooks.READING", 0.2)
+    monkeypatch.setattr("worker.hooks.app.READING", 0.2)
 
     with receiving(built.engine, built.topology) as hooks:
         statuses = [exchange(hooks.url, raw(BODY[:10], LENGTH, SIGNED), patience=5.0).status for _ in range(2)]
@@ -306,7 +306,7 @@ def test_a_mistake_of_our_own_is_503_and_no_traceback(
     def mistaken(*_: object) -> None:
         raise RuntimeError(f"about {recipient(1)}")
 
-    monkeypatch.setattr("worker.hooks._arrivals", mistaken)
+    monkeypatch.setattr("worker.hooks.app._arrivals", mistaken)
 
     assert hooks.post(payment()) == 503
     logged = capsys.readouterr()

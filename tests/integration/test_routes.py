@@ -14,7 +14,7 @@ from paceline.status import Priority
 from sandbox.background import SandboxServer
 from tests.integration.test_claims import fill
 from tests.support.installation import ACCOUNT, Installation, recipient, until
-from worker.gate import Gates
+from worker.lanes.gate import Gates
 from worker.ledger import Ledger
 from worker.limits import Limiter
 from worker.operate import close, lanes_named, open_

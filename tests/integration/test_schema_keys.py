@@ -10,7 +10,7 @@ from paceline.connection import resolve
 from paceline.database import engine
 from tests.support.senders import paced, sender, topology
 from worker import schema
-from worker.topology import Sender
+from worker.lanes.topology import Sender
 
 
 @pytest.fixture

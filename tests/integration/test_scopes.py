@@ -9,10 +9,11 @@ from sqlalchemy import event
 from paceline import Text
 from paceline.ids import new_id
 from providers import aurogy
-from providers.base import Account, Outcome, Provider, Response, Scope, Throttled, retry_after
+from providers.answers import retry_after
+from providers.base import Account, Outcome, Provider, Response, Scope, Throttled
 from sandbox.background import SandboxServer
 from tests.support.installation import ACCOUNT, Installation, recipient, until
-from worker.gate import Gates
+from worker.lanes.gate import Gates
 from worker.ledger import Ledger
 from worker.limits import Limiter
 from worker.retry import Closure, Reach

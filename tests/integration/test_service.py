@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sandbox.background import SandboxServer
 from tests.integration.test_claims import fill, line
 from tests.support.installation import ACCOUNT, Installation, until
-from worker.backlog import waiting_lanes
+from worker.lanes.backlog import waiting_lanes
 from worker.service import TICK_FLAG_MS, Service
 from worker.sweep import CHUNK
 

@@ -18,12 +18,12 @@ from providers.base import Provider
 from providers.registry import PROVIDERS
 from worker import schema
 from worker.app import topology_of
-from worker.callbacks import Callbacks
 from worker.downloads import Downloads
+from worker.hooks.callbacks import Callbacks
+from worker.lanes.topology import Topology
 from worker.planning import by_index
 from worker.service import Service
-from worker.telemetry import Rows
-from worker.topology import Topology
+from worker.watch.telemetry import Rows
 
 ACCOUNT = "aurogy-main"
 KEY = "auro_test_sk_0123456789abcdef"

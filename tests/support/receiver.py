@@ -16,12 +16,12 @@ from sqlalchemy import Engine
 
 from config.values import Bind
 from tests.support.installation import ACCOUNT, until
-from worker.callbacks import Callbacks
 from worker.commands.serving import public
-from worker.counters import Tally
-from worker.hooks import make_hooks
-from worker.metrics_app import counting
-from worker.topology import Topology
+from worker.hooks.app import make_hooks
+from worker.hooks.callbacks import Callbacks
+from worker.lanes.topology import Topology
+from worker.watch.counters import Tally
+from worker.watch.metrics_app import counting
 
 SECRET = "auro_whsec_4f1d9c7b2e"
 

@@ -7,7 +7,7 @@ from typing import Any
 from paceline.limit import Limit
 from providers import aurogy
 from providers.base import Account
-from worker.topology import Sender, Topology, build
+from worker.lanes.topology import Sender, Topology, build
 
 SCHEDULE = (5.0, 30.0, 120.0)
 POLLS = (10.0, 30.0, 120.0)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from worker.deadlines import Deadlines
+from worker.hooks.deadlines import Deadlines
 
 SHORT, LONG = 0.05, 30.0
 

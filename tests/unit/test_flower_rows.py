@@ -12,7 +12,7 @@ from celery.events.state import State, Task
 
 from paceline import wire
 from paceline.status import Status
-from worker.flower import BACKLOG, MessageRows, flower_environment
+from worker.watch.flower import BACKLOG, MessageRows, flower_environment
 
 LANE = "aurogy-main/send"
 PUBLIC = {"type", "hostname", "timestamp", "utcoffset", "pid", "clock"}  # what Celery adds to every event

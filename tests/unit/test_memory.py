@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from worker.memory import NEWS_INTERVAL, RECENT, Budget, LaneMemory, Recovery
+from worker.lanes.memory import NEWS_INTERVAL, RECENT, Budget, LaneMemory, Recovery
 
 
 class Clock:

@@ -7,7 +7,7 @@ import pytest
 
 from docs.generate import DOCS, commands
 from paceline import tables
-from worker.metrics import HELP
+from worker.watch.metrics import HELP
 
 PAGES = sorted([*DOCS.rglob("*.md"), DOCS.parent / "README.md"])
 OPERATIONS = (DOCS / "operations.md").read_text()

@@ -15,7 +15,7 @@ from paceline.cli import SERVICE
 from providers.base import Operation
 from providers.registry import PROVIDERS
 from tests.unit.settings_support import PROVIDERS as VARIED
-from worker.metrics import HELP
+from worker.watch.metrics import HELP
 
 
 @pytest.mark.parametrize("path", generate.pages(), ids=lambda path: path.name)

@@ -3,7 +3,7 @@
 import random
 import threading
 
-from worker.slots import Slots
+from worker.lanes.slots import Slots
 
 
 def test_a_lane_alone_leaves_one_share_for_the_next() -> None:

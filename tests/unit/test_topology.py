@@ -5,8 +5,8 @@ import pytest
 from paceline.errors import PacelineError
 from paceline.limit import Limit
 from tests.support.senders import paced, sender, topology
+from worker.lanes.topology import LEASE_SLACK, lane_name
 from worker.operate import lanes_named
-from worker.topology import LEASE_SLACK, lane_name
 
 MAIN, OTHER, SPARE = sender("main"), sender("other"), sender("spare")
 ALIAS = sender("alias", key="main")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from paceline.messages import Text
-from providers.base import Accepted, Misconfigured, Outcome, Refused, Response, Throttled, Unavailable, Unknown
+from providers.base import Accepted, Misconfigured, Outcome, Refused, Throttled, Unavailable, Unknown
 from worker.delivery import QUOTED, _request_id, unquoting
 
 NUMBER = "+447700900123"
@@ -40,15 +40,9 @@ def test_every_other_code_is_kept(code: str) -> None:
     assert unquoting(outcome, PAYLOAD) is outcome
 
 
-def named(request_id: str, payload: str = PAYLOAD) -> str | None:
-    return _request_id(Response(200, {"x-request-id": request_id}, b"", 0.0), payload)
-
-
 @pytest.mark.parametrize("request_id", ["9fadc2bc-c4bb-477a-89bd-39542a48150e", "r-1", "Root=1-67:af/x", "a" * 200])
 def test_a_request_id_is_kept_as_it_came(request_id: str) -> None:
-    assert named(request_id) == request_id
-    assert _request_id(None, PAYLOAD) is None
-    assert _request_id(Response(200, {}, b"", 0.0), PAYLOAD) is None
+    assert _request_id(request_id, PAYLOAD) == request_id
 
 
 @pytest.mark.parametrize(
@@ -66,10 +60,10 @@ def test_a_request_id_is_kept_as_it_came(request_id: str) -> None:
     ],
 )
 def test_what_is_no_request_id_or_quotes_the_message_is_dropped(request_id: str) -> None:
-    assert named(request_id) is None
+    assert _request_id(request_id, PAYLOAD) is None
 
 
 def test_the_recipient_is_found_in_any_json() -> None:
     request_id = "req-447700900123"
-    assert named(request_id, json.dumps({"kind": "text", "to": NUMBER})) is None
-    assert named(request_id, "{}") == request_id
+    assert _request_id(request_id, json.dumps({"kind": "text", "to": NUMBER})) is None
+    assert _request_id(request_id, "{}") == request_id

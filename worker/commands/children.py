@@ -9,7 +9,7 @@ from config.settings import Settings
 from worker import embedded
 from worker.commands.context import CHECKOUT, environment
 from worker.commands.supervisor import Child
-from worker.flower import flower_environment
+from worker.watch.flower import flower_environment
 
 # In the order in which they start; they stop in the other one.
 BROKER, SANDBOX, AROUND, WORKERS = range(4)

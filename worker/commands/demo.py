@@ -38,9 +38,9 @@ from worker.commands.demo_view import LIVE_EVERY, DemoView, Shown
 from worker.commands.output import Printer
 from worker.commands.supervisor import Supervisor
 from worker.commands.up import WIDTH, everything
-from worker.lanes_view import lane_views
 from worker.limits import Limiter
 from worker.statements import attempt, message, stream
+from worker.watch.lanes import lane_views
 
 # The demo reads its own configuration, and writes to no database but its own.
 FOREIGN = ("PACELINE_CONFIG", "PACELINE_DATABASE_URL", "PACELINE_BROKER_URL")

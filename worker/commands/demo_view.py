@@ -14,7 +14,7 @@ from rich.text import Text
 
 from paceline.status import Status
 from paceline.views import JobView
-from worker.lanes_view import LaneView
+from worker.watch.lanes import LaneView
 
 BAR = 24  # characters
 PLAIN_EVERY = 5.0  # seconds between two lines where there is no terminal

@@ -17,19 +17,19 @@ from paceline.connection import engine
 from paceline.database import read
 from paceline.errors import ConfigurationError, PacelineError
 from paceline.producing import emit
-from worker import doctor as looks
-from worker import doctor_providers as outside
 from worker import embedded, schema
 from worker.app import topology_of
 from worker.commands.context import settings_of
-from worker.doctor import Finding
-from worker.gate import Gates
-from worker.lanes_view import lane_views
+from worker.lanes.gate import Gates
 from worker.ledger import Ledger
 from worker.limits import Limiter
 from worker.probe import Prober
 from worker.store import Store
 from worker.transport import Transport
+from worker.watch import doctor as looks
+from worker.watch import doctor_providers as outside
+from worker.watch.doctor import Finding
+from worker.watch.lanes import lane_views
 
 ANSWER = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}  # seconds for the answer of the application's broker
 

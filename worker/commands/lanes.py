@@ -19,8 +19,8 @@ from paceline.views import iso, moment
 from worker import schema
 from worker.app import topology_of
 from worker.commands.context import database, say, settings_of
-from worker.lanes_view import LaneView, lane_views
 from worker.limits import Limiter
+from worker.watch.lanes import LaneView, lane_views
 
 EVERY = 1.0  # seconds
 MOST = 100_000  # messages that are counted each time while watching

@@ -16,9 +16,9 @@ from paceline.wakeup import open_waker
 from worker import operate, schema
 from worker.app import topology_of
 from worker.commands.context import database, say, settings_of
+from worker.lanes.topology import Lane
 from worker.limits import Limiter
 from worker.statements import key_row
-from worker.topology import Lane
 
 Tell = Callable[[Limiter, Lane, str], object]
 

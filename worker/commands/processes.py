@@ -14,15 +14,15 @@ from paceline.connection import private_directory
 from paceline.errors import DatabaseNotReady
 from worker import embedded, schema
 from worker.app import make_app, topology_of
-from worker.callbacks import Callbacks
 from worker.commands import children, readiness
 from worker.commands.context import check_broker, database, settings_of
 from worker.commands.serving import check_addresses, private, public, serve
 from worker.commands.supervisor import Child, Supervisor
-from worker.counters import Tally
-from worker.hooks import make_hooks
-from worker.metrics import Metrics
-from worker.metrics_app import counting, make_metrics
+from worker.hooks.app import make_hooks
+from worker.hooks.callbacks import Callbacks
+from worker.watch.counters import Tally
+from worker.watch.metrics import Metrics
+from worker.watch.metrics_app import counting, make_metrics
 
 PATIENCE = 30.0  # seconds that a starting process waits for the database and the broker
 SCRAPE = {"socket_timeout": 1.5, "socket_connect_timeout": 1.5}  # seconds for the broker's answer to a scrape

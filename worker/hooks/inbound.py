@@ -19,11 +19,11 @@ from paceline.database import write
 from paceline.events import place
 from paceline.status import Status
 from providers.base import STATUS_EVENT
-from worker.inbound_statements import InboundStatements
+from worker.hooks.statements import InboundStatements
+from worker.lanes.topology import Topology
 from worker.retry import next_poll
 from worker.rows import encode
 from worker.suppressing import Suppressing, Wish
-from worker.topology import Topology
 
 UNREADABLE = "unreadable"  # the kind of what is genuine and makes no sense to us
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from paceline import tables
 from paceline.clock import now
 from paceline.content import content_of
-from worker.inbound import Arrival
+from worker.hooks.inbound import Arrival
 
 NONCE = "nonce"  # the kind of the rows that remember
 

@@ -12,10 +12,10 @@ from paceline.broadcast.forecast import backlog_leaves_at
 from paceline.clock import now
 from paceline.database import read
 from paceline.views import iso, moment
-from worker.job_statements import job
+from worker.jobs.statements import job
+from worker.lanes.topology import Lane, Topology
 from worker.limits import Limiter, Unseeded
 from worker.statements import QUEUED, READY, grant, key_row, lane_row, message, stream
-from worker.topology import Lane, Topology
 
 
 @dataclass(frozen=True, slots=True)

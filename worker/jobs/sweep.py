@@ -6,12 +6,12 @@ from sqlalchemy import Connection, case, func, insert, literal, null, select, up
 
 from paceline.clock import now
 from paceline.jobs import JOB_EVENT
-from worker.job_statements import SENDING, job
-from worker.jobs import EXPIRED, FAILED, QUEUED, UNKNOWN, after_lease, event_of
+from worker.jobs.statements import SENDING, job
+from worker.jobs.steps import EXPIRED, FAILED, QUEUED, UNKNOWN, after_lease, event_of
+from worker.lanes.topology import Topology
 from worker.rows import encode, table_of
 from worker.statements import QUEUED as QUEUED_NOW
 from worker.statements import event, grant
-from worker.topology import Topology
 
 _OVER = {"id": str, "attempt": int, "grant_id": str, "status": str, "reason": str, "due_in": float, "counts": bool}
 

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from worker.counters import Tally
-from worker.hooks import GONE, Answered
-from worker.metrics import Metrics
+from worker.hooks.app import GONE, Answered
+from worker.watch.counters import Tally
+from worker.watch.metrics import Metrics
 
 # What the receiver's answers mean: labels are words of ours.
 OUTCOMES: Mapping[int, str] = {

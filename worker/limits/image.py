@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from paceline.limit import day_bounds
-from worker.limit_values import Bucket, Image, LaneLimits, Spent
+from worker.limits.values import Bucket, Image, LaneLimits, Spent
 
 _RESOLUTION = 1024
 _DAY_RESOLUTION = 1.0

@@ -11,10 +11,10 @@ from paceline.clock import now
 from paceline.database import write
 from providers.base import Accepted
 from worker.delivery import OUTCOMES
+from worker.lanes.topology import Lane, Topology
 from worker.probe import Prober, probe_lane
 from worker.retry import next_question
 from worker.statements import key_row, lane_row
-from worker.topology import Lane, Topology
 
 log = structlog.get_logger("paceline.readiness")
 

@@ -25,15 +25,15 @@ from paceline.database import read
 from paceline.errors import ContentLocked
 from providers.answers import digest, sha256
 from providers.base import STATUS_EVENT, Event, Inbound
-from worker.callbacks import NONE, PREFIX, Callbacks
-from worker.deadlines import Deadlines
 from worker.delivery import LONGEST_ID, fit
-from worker.group_commit import GroupCommit, NotWritten
-from worker.inbound import UNREADABLE, Arrival, Inbox
-from worker.nonces import Post, judge
+from worker.hooks.callbacks import NONE, PREFIX, Callbacks
+from worker.hooks.deadlines import Deadlines
+from worker.hooks.group_commit import GroupCommit, NotWritten
+from worker.hooks.inbound import UNREADABLE, Arrival, Inbox
+from worker.hooks.nonces import Post, judge
+from worker.lanes.topology import Sender, Topology
 from worker.planning import by_index
 from worker.suppressing import Wish
-from worker.topology import Sender, Topology
 
 LARGEST = 1 << 20  # bytes of a webhook
 LONGEST_LENGTH = 20  # digits of an announced length; thousands of them would be no number to Python

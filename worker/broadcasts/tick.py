@@ -2,7 +2,7 @@
 made, and what is over is called so.
 
 Everything stands in rows that are locked while they are changed: any number of workers and beats may do this at once,
-and one that dies is taken up by the next. What takes longer than a tick may is in `worker/broadcast_work.py`.
+and one that dies is taken up by the next. What takes longer than a tick may is in `worker/broadcasts/work.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from paceline.broadcast.times import begins_at, outside
 from paceline.clock import now
 from paceline.database import read, write
 from paceline.transactions import CoreTransaction
-from worker.broadcast_work import BroadcastWork, counted, definition_of
+from worker.broadcasts.work import BroadcastWork, counted, definition_of
 
 BROADCAST = tables.columns(tables.Broadcast)
 STREAM = tables.columns(tables.Stream)

@@ -11,11 +11,11 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from providers.base import Remaining
+from worker.lanes.memory import Budget, LaneMemory, Recovery
+from worker.lanes.topology import Lane, Topology
 from worker.ledger import DAY, Ledger, SeedRefused
 from worker.limits import Grant, Limiter, Unseeded
-from worker.memory import Budget, LaneMemory, Recovery
 from worker.retry import Closure, Reach, backoff
-from worker.topology import Lane, Topology
 from worker.work import Claim, LaneNews
 
 AWAY = 1.0  # seconds until the limiter is asked again when it could not answer

@@ -20,9 +20,9 @@ from paceline.database import read
 from paceline.directory import check_present, check_version
 from paceline.errors import ContentLocked, PacelineError
 from paceline.explain import explain
-from worker.lanes_view import LaneView
+from worker.lanes.topology import Topology
 from worker.limits import UnsuitableServer, check_server
-from worker.topology import Topology
+from worker.watch.lanes import LaneView
 
 APART = 2.0  # seconds between two clocks that are worth a word; nothing breaks, but times mislead
 NEARLY_FULL = 0.8  # of the broker's memory

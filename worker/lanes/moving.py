@@ -10,8 +10,8 @@ from uuid import uuid4
 from sqlalchemy import Connection, delete, select, update
 
 from paceline import tables
+from worker.lanes.topology import Lane
 from worker.statements import grant, key_row, lane_row
-from worker.topology import Lane
 
 _job = tables.columns(tables.Job)
 

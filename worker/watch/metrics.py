@@ -23,10 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from paceline import tables, wire
 from paceline.clock import now
 from paceline.database import read
-from worker.counters import BOUNDS, CYCLES, LAST_CYCLE, Counts, read_counters
-from worker.lanes_view import LaneView, lane_views
+from worker.lanes.topology import Topology
 from worker.limits import Levels, Limiter, Unseeded
-from worker.topology import Topology
+from worker.watch.counters import BOUNDS, CYCLES, LAST_CYCLE, Counts, read_counters
+from worker.watch.lanes import LaneView, lane_views
 
 MOST = 20_000  # messages that are counted of each lane, so that a scrape costs the same at any backlog
 BROKER_PATIENCE = 2.0  # seconds; with the database's less than the ten after which Prometheus gives up

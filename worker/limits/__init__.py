@@ -16,8 +16,8 @@ from uuid import uuid4
 from redis import Redis
 
 from paceline.limit import day_bounds
-from worker.limit_image import payload
-from worker.limit_values import (
+from worker.limits.image import payload
+from worker.limits.values import (
     KEY,
     Bucket,
     Closure,

@@ -25,9 +25,9 @@ from paceline.clock import now
 from paceline.content import Keyring, keyring_of
 from paceline.jobs import JOB_EVENT, place
 from paceline.status import Priority
+from worker.lanes.topology import Work
 from worker.rows import encode, table_of
 from worker.statements import QUEUED, event, lane_row
-from worker.topology import Work
 from worker.work import Claimed, Order
 
 job = tables.columns(tables.Job)

@@ -6,9 +6,9 @@ from sqlalchemy import Connection, bindparam, select
 
 from paceline.clock import now
 from paceline.status import Priority
-from worker.job_statements import STEPS_DUE
+from worker.jobs.statements import STEPS_DUE
+from worker.lanes.topology import Topology
 from worker.statements import WAITING, lane_row, message, stream
-from worker.topology import Topology
 
 _OVERDUE = select(message.c.id).where(message.c.account == bindparam("account"), message.c.poll_at <= now()).limit(1)
 

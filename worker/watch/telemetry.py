@@ -8,11 +8,11 @@ from typing import Protocol
 
 import structlog
 
-from worker.counters import SharedTally
 from worker.delivery import Delivery, Verdict
+from worker.lanes.topology import Lane
 from worker.retry import Closure
-from worker.topology import Lane
 from worker.transport import Answer
+from worker.watch.counters import SharedTally
 from worker.work import JobResult, Result
 
 log = structlog.get_logger("paceline.attempt")

@@ -11,6 +11,7 @@ from contextlib import closing
 from urllib.parse import urlsplit
 
 from paceline.limit import Limit
+from providers.answers import answered_at
 from providers.base import (
     Accepted,
     Misconfigured,
@@ -20,11 +21,10 @@ from providers.base import (
     ReportedLimit,
     Throttled,
     Unavailable,
-    answered_at,
 )
-from worker.doctor import Finding
+from worker.lanes.topology import Lane, Sender, Topology
 from worker.probe import ANOTHER, Asked, Prober, probe_lane
-from worker.topology import Lane, Sender, Topology
+from worker.watch.doctor import Finding
 
 # The Date header counts whole seconds, and an answer takes its time; what goes by a provider's day keeps five seconds.
 APART = 5.0

@@ -25,8 +25,8 @@ from providers.base import (
     Unknown,
 )
 from worker.delivery import OUTCOMES, Delivery, Verdict, check_readable, fit, poisoned, told, unquoting
+from worker.lanes.topology import Sender
 from worker.retry import Decision, Standing, after_unknown, decide
-from worker.topology import Sender
 from worker.transport import Answer
 from worker.work import JobResult
 

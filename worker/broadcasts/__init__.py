@@ -1,0 +1,1 @@
+"""Broadcasts, as workers see them: what time does to them, and what takes longer than a tick."""

@@ -1,0 +1,1 @@
+"""Jobs: what a provider does over time, step by step."""
