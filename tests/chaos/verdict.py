@@ -120,7 +120,7 @@ def _overfull(entries: Sequence[Entry], hooked: Mapping[int, float], world: Worl
         f"  {at - busiest.start:+.3f} s: {name}" for at, name in world.dealt if -LEASE < at - busiest.start < WINDOW
     ]
     inside = [entry for entry in entries if 0 <= entry.monotonic - busiest.start < WINDOW]
-    return [f"  {at:+.3f} s: {name}" for at, name in dealt if -LEASE < at < WINDOW] + [
+    return dealt + [
         f"  {entry.provider} {entry.recipient}: arrived {entry.monotonic - busiest.start:+.3f} s"
         f" (read {entry.lag or 0.0:.3f} s later), hook "
         + (f"{entry.at - hooked[entry.seq]:.3f} s before" if entry.seq in hooked else "unknown")
