@@ -7,4 +7,4 @@ from worker.app import app, service
 @app.task(name=wire.BROADCAST, ignore_result=True)
 def broadcast() -> dict[str, int]:
     """Copy runs, end what was cancelled, count."""
-    return service().broadcasts.work()
+    return service().broadcast()

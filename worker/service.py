@@ -1,6 +1,8 @@
 """Everything one worker process runs with, put together from values: the composition root calls this once."""
 
 import contextlib
+import functools
+import threading
 from collections.abc import Callable
 
 import structlog
@@ -35,6 +37,24 @@ PURGE_FLAG_MS = 3_600_000  # another beat's purge within the hour is one too man
 TICK_FLAG_MS = 500  # another beat's tick within half a second is one too many
 
 log = structlog.get_logger("paceline.service")
+
+Chore = Callable[["Service"], dict[str, int]]
+
+
+def one_at_a_time(chore: Chore) -> Chore:
+    """In each process. What is called every second would pile up where it takes longer, until it has every thread and
+    nothing is left for messages."""
+
+    @functools.wraps(chore)
+    def called(service: "Service") -> dict[str, int]:
+        if not service.chores[chore.__name__].acquire(blocking=False):
+            return {}
+        try:
+            return chore(service)
+        finally:
+            service.chores[chore.__name__].release()
+
+    return called
 
 
 class Service:
@@ -85,9 +105,11 @@ class Service:
             callbacks=callbacks,
         )
         self._wake = wake
+        self.chores = {name: threading.Lock() for name in ("tick", "sweep", "broadcast", "purge")}
         self._tick_key = wire.tick_key(installation)
         self._purge_key = wire.purge_key(installation)
 
+    @one_at_a_time
     def tick(self) -> dict[str, int]:
         """Stage what is due, file again what Redis forgot, call a slice if there is work for one; tell of events."""
         if not self._first(self._tick_key, TICK_FLAG_MS):
@@ -126,6 +148,7 @@ class Service:
             self.due.file(dict.fromkeys([sender.lane for sender in senders], 0.0))
             self._wake()
 
+    @one_at_a_time
     def sweep(self) -> dict[str, int]:
         """What time does to messages."""
         sweeper = self.sweeper
@@ -137,6 +160,12 @@ class Service:
             "ready": self.readiness.ask(),  # last: it may wait for answers
         }
 
+    @one_at_a_time
+    def broadcast(self) -> dict[str, int]:
+        """What takes long of broadcasts."""
+        return self.broadcasts.work()
+
+    @one_at_a_time
     def purge(self) -> dict[str, int]:
         """Forget what is old; nothing if another worker does, or did just now. A shutdown ends it early."""
         if self.retention is None or not self._first(self._purge_key, PURGE_FLAG_MS):

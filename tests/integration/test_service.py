@@ -1,5 +1,6 @@
 """A process' tick and sweep: what nobody announced is found, what Redis forgot is filed again, one beat is enough."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,6 +44,38 @@ def test_a_second_tick_within_half_a_second_is_one_too_many(built: Installation)
 
     until(lambda: other.tick() != {}, 2)
     assert 0 < TICK_FLAG_MS <= 500
+
+
+@pytest.mark.parametrize("chore", ["tick", "sweep", "broadcast"])
+def test_what_is_called_again_before_it_has_ended_is_not_begun_twice(
+    built: Installation, monkeypatch: pytest.MonkeyPatch, chore: str
+) -> None:
+    """Given a chore that takes long, when it is called again, then that call ends at once, and the next one after the
+    first has ended does the work again."""
+    service, entered, released = built.service(), threading.Event(), threading.Event()
+    rooms = {"tick": (service.sweeper, "stage_due"), "sweep": (service.sweeper, "end_leases")}
+    room, step = rooms.get(chore, (service.broadcasts, "work"))
+    work, begun = getattr(room, step), []
+
+    def slow() -> object:
+        begun.append(1)
+        entered.set()
+        released.wait(30)
+        return work()
+
+    monkeypatch.setattr(room, step, slow)
+    first = threading.Thread(target=getattr(service, chore))
+    first.start()
+    assert entered.wait(30)
+    until(lambda: not service.redis.exists(service._tick_key), 2)
+
+    assert getattr(service, chore)() == {}
+    assert len(begun) == 1
+
+    released.set()
+    first.join(30)
+    getattr(service, chore)()
+    assert len(begun) == 2
 
 
 def test_a_flag_from_a_clock_that_was_turned_back_stops_no_tick(built: Installation) -> None:
