@@ -119,6 +119,9 @@ STATUSES = {
 # Of a test key's messages, whose ids begin with `sim_` ("Authentication"): nothing of them reaches WhatsApp.
 SIMULATED = "simulated"
 
+# For how long an address is locked out that does not hear it by Retry-After (our choice): trying sooner may prolong it.
+COOL_DOWN = 60.0  # seconds
+
 _KEY = "check api_key and its standing in aulm's dashboard"
 _SESSION = "check the session that session_id names in aulm's dashboard"
 
@@ -140,7 +143,7 @@ ERRORS: Mapping[tuple[int, str], Outcome] = {
     (401, "api_key_revoked"): Misconfigured(_KEY),
     (401, "api_key_expired"): Misconfigured(_KEY),
     (401, "account_deactivated"): Misconfigured(_KEY),
-    (429, "too_many_auth_failures"): Throttled(scope=Scope.ADDRESS),
+    (429, "too_many_auth_failures"): Throttled(COOL_DOWN, scope=Scope.ADDRESS),
     (404, "session_not_found"): Misconfigured(_SESSION, scope=Scope.LANE),
     (403, "session_disabled"): Misconfigured(_SESSION, scope=Scope.LANE),
     (403, "session_not_allowed"): Misconfigured("let api_key use the session", scope=Scope.LANE),
@@ -324,8 +327,8 @@ def _declined(response: Response) -> Outcome:
             return replace(outcome, reason=f"{reason}: {outcome.reason}", code=code)
         case Throttled() | Unavailable():
             wait = retry_after(response)
-            if wait is None and code == "daily_quota_exceeded":
-                wait = _reset_in(response)
+            if wait is None:
+                wait = _reset_in(response) if code == "daily_quota_exceeded" else outcome.retry_after
             return replace(outcome, retry_after=wait, code=code)
     return outcome
 

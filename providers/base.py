@@ -212,7 +212,7 @@ class Event:
     was for, where the event says so. Every other kind happened to the account, and `data` is what the provider wrote.
     `at` is Unix seconds, the provider's clock, None where it does not say. `message_id` is our own id, where the event
     came to that message's own address. `opted_out` and `opted_in` name who wants nothing more on this channel, or
-    wants to be written to again.
+    wants to be written to again; `known_as` is what messages call the same person where that is something else.
     """
 
     key: str = field(repr=False)
@@ -226,6 +226,7 @@ class Event:
     message_id: str = ""
     opted_out: str = field(default="", repr=False)
     opted_in: str = field(default="", repr=False)
+    known_as: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Operations:
 
     def _period(self, start: date, end: date, most: float = math.inf) -> dict[str, str]:
         """The dates of a report; `most` days whatever the account's options allow."""
-        first, last, now = start.isoformat(), end.isoformat(), today().isoformat()
+        first, last, now = _day("start_date", start), _day("end_date", end), today().isoformat()
         longest, oldest = min(self._max_range_days, most), min(self._max_age_days, most)
         rules.check_period(first, last, max_days=longest, max_age=oldest, today=now)
         return {"start_date": first, "end_date": last, "today": now}
@@ -91,6 +91,12 @@ def choices_of(published: Mapping[str, Any]) -> dict[str, Any]:
     return {name: published[name] for name in CHOICES if name in published}
 
 
+def _day(name: str, day: object) -> str:
+    if not isinstance(day, date):
+        raise InvalidMessage(name, "must be a date, such as date(2026, 3, 21)")
+    return day.isoformat()
+
+
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
 
@@ -104,12 +110,12 @@ def schedule(scheduled_at: datetime, timezone: str, bypass: bool) -> dict[str, A
 
 def aware(name: str, at: datetime) -> str:
     """A time in ISO 8601 with its offset; raises `InvalidMessage` where it has none."""
-    if at.tzinfo is None:
+    if not isinstance(at, datetime) or at.tzinfo is None:
         raise InvalidMessage(name, "must be an aware datetime")
     return at.isoformat(timespec="seconds")
 
 
 def within(name: str, value: int, least: int, most: int) -> None:
     """Raise `InvalidMessage` unless the number is within bounds."""
-    if not least <= value <= most:
+    if not isinstance(value, int) or not least <= value <= most:
         raise InvalidMessage(name, f"must be from {least} to {most}")

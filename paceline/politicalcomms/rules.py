@@ -60,6 +60,7 @@ _TEXT = ("message_text", "opt_out_footer_enabled")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OFFSET = re.compile(r".+T.+(Z|[+-][0-9]{2}:?[0-9]{2})")
 _PHONE = re.compile(r"\+1[2-9][0-9]{9}")
+_URL = re.compile(r"https?://[^\s/]")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
@@ -262,6 +263,8 @@ def _check_destination(given: Mapping[str, Any], url: object) -> None:
     fallback = given.get("link_tracking_fallback_url")
     if whole and not fallback:
         raise InvalidMessage("link_tracking_fallback_url", "is required where the whole URL is a placeholder")
+    if fallback is not None and (not isinstance(fallback, str) or _URL.match(fallback) is None):
+        raise InvalidMessage("link_tracking_fallback_url", "must be a URL such as https://example.org/vote")
     if not whole and fallback is not None:
         raise InvalidMessage("link_tracking_fallback_url", "must be left out unless the whole URL is a placeholder")
     if fields and not whole and fields[0] != given.get("link_tracking_param_field"):
@@ -272,12 +275,12 @@ def _check_url(url: object) -> tuple[list[str], bool]:
     """What a link's URL must be, whatever the other fields are: its placeholders, and whether it is nothing else."""
     if not isinstance(url, str):
         raise InvalidMessage("link_tracking_destination_url", "must be a string")
-    if re.match(r"https?://[^\s/]", url) is None:
+    if _URL.match(url) is None:
         raise InvalidMessage("link_tracking_destination_url", "must be a URL such as https://example.org/vote")
     fields, whole = _PLACEHOLDER.findall(url), re.fullmatch(r"https://\{([^{}]*)\}", url)
     if whole and whole[1] == "phone":
         raise InvalidMessage("link_tracking_destination_url", "must not be {phone} as a whole")
-    if len(fields) > 1:
+    if len(fields) > 1 or "" in fields or {"{", "}"} & set(_PLACEHOLDER.sub("", url)):
         raise InvalidMessage("link_tracking_destination_url", ONE_PLACEHOLDER)
     return fields, bool(whole)
 

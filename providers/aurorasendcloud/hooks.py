@@ -131,6 +131,7 @@ def parse_email(_account: Account, inbound: Inbound) -> Sequence[Event]:
     fields = read(inbound)
     name = _string(fields.get("event")).lower().replace("-", "_")
     sub = _string(fields.get("substat"))
+    sub = "" if sub == "0" else sub  # as in the status query, of what has none
     if name == "unsubscribe" and sub:
         name = "invalid"
     if name in EMAIL_REPORTS:
@@ -154,7 +155,7 @@ def parse_sms(_account: Account, inbound: Inbound) -> Sequence[Event]:
         return [] if kind in ("", STATUS_EVENT) else [_happened(inbound, fields, kind)]
     status = SMS_REPORTS[meaning]
     cause = _cause(SMS_FAILURES, _string(fields.get("statuscode"))) if status is Status.FAILED else Cause("")
-    ids = [found] if (found := _string(fields.get("smsid"))) else _list(fields.get("smsids"))
+    ids = [found] if (found := _id(fields)) else _list(fields.get("smsids"))
     phones = _list(fields.get("phones"))
     return [
         _report(inbound, fields, meaning, status, cause, id_, phones[number] if number < len(phones) else "")
@@ -195,7 +196,7 @@ def _genuine(account: Account, inbound: Inbound, window: float) -> bool:
 def _email_reports(inbound: Inbound, fields: Fields, name: str, sub: str) -> list[Event]:
     status = EMAIL_REPORTS[name]
     cause = _cause(SUB_STATUSES, sub) if status is Status.FAILED else Cause("")
-    ids = [found] if (found := _string(fields.get("emailid"))) else _list(fields.get("emailids"))
+    ids = [found] if (found := _id(fields)) else _list(fields.get("emailids"))
     return [_report(inbound, fields, name, status, cause, id_, "") for id_ in ids if MESSAGE_ID.fullmatch(id_)]
 
 
@@ -242,14 +243,17 @@ def _cause(known: Mapping[str, Cause], code: str) -> Cause:
 
 
 def _id(fields: Fields) -> str:
-    return _string(fields.get("emailid")) or _string(fields.get("smsid"))
+    message, mark, recipient = (_string(fields.get("emailid")) or _string(fields.get("smsid"))).partition("$")
+    # A plus that was not encoded arrives in a form as a space, and no recipient has one.
+    return message + mark + recipient.replace(" ", "+")
 
 
 def _recipient(fields: Fields, id_: str) -> str:
     """Whom it was for: as named, else what follows the first `$` of the id."""
     named = _string(fields.get("recipient")) or _string(fields.get("phone"))
-    # A plus that was not encoded arrives in a form as a space.
-    return text("+" + named[1:] if named.startswith(" ") else named or id_.partition("$")[2], RECIPIENT)
+    # The same plus: a number's first, an address's anywhere.
+    named = named.strip().replace(" ", "+") if "@" in named else re.sub("^ ", "+", named)
+    return text(named or id_.partition("$")[2], RECIPIENT)
 
 
 def _own_id(fields: Fields) -> str:

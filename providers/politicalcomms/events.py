@@ -62,7 +62,9 @@ def parse_event(_account: Account, inbound: Inbound) -> Sequence[Event]:
     if kind in ("", STATUS_EVENT):
         return []
     out, in_ = _wishes(said) if said.name == "message.replied" else ("", "")
-    return [Event(said.key(), kind, said.at(), data=said.data(), opted_out=out, opted_in=in_)]
+    # Replies are sent to conversations: who said STOP in one wants none there either.
+    known_as = said.id("conversation_id") if out or in_ else ""
+    return [Event(said.key(), kind, said.at(), data=said.data(), opted_out=out, opted_in=in_, known_as=known_as)]
 
 
 class _Said:

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from tenacity import RetryCallState, Retrying, wait_exponential
 
 from paceline.capabilities import Rule
-from providers.answers import LONGEST_WAIT, http_date, json_object, retry_after, text
+from providers.answers import http_date, json_object, retry_after, text
 from providers.base import (
     Account,
     Job,
@@ -189,13 +189,19 @@ def troubled(response: Response, *, question: bool) -> Outcome:
 
 
 def wait_of(response: Response) -> float | None:
-    """Seconds to wait after 429: by Retry-After, else until `X-RateLimit-Reset` (at least one), else None."""
+    """Seconds to wait after 429: by Retry-After, else until `X-RateLimit-Reset` (at least one), else as generation 2's
+    body says; None where nothing does."""
     named = retry_after(response)
     if named is not None:
         return named
     reset = _reset_in(response)
     # More than a day is no hour's limit, and no Unix seconds: some other unit.
-    return None if reset is None or reset > 24 * HOUR else min(max(1.0, reset), LONGEST_WAIT)
+    if reset is not None and reset <= 24 * HOUR:
+        return max(1.0, reset)
+    said = json_object(response.body).get("retryAfter")
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 <= said <= 24 * HOUR:
+        return None
+    return max(1.0, float(said))
 
 
 def remaining(_account: Account, response: Response) -> Remaining | None:

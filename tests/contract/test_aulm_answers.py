@@ -57,7 +57,7 @@ TABLE: list[tuple[int, str, Outcome, Outcome | None]] = [
             "account_deactivated",
         )
     ),
-    (429, "too_many_auth_failures", Throttled(None, "too_many_auth_failures", Scope.ADDRESS), None),
+    (429, "too_many_auth_failures", Throttled(60.0, "too_many_auth_failures", Scope.ADDRESS), None),
     (
         404,
         "session_not_found",
@@ -156,10 +156,10 @@ def test_what_is_not_in_the_table_goes_by_its_status(response: Response, sent: O
     ],
 )
 def test_retry_after_is_read_wherever_it_appears(status: int, code: str) -> None:
-    waiting = parse_response(ACCOUNT, error(status, code, {"retry-after": "60"}))
+    waiting = parse_response(ACCOUNT, error(status, code, {"retry-after": "90"}))
 
     assert isinstance(waiting, Throttled | Unavailable)
-    assert waiting.retry_after == 60.0
+    assert waiting.retry_after == 90.0
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_the_reset_is_nobody_elses_wait() -> None:
     headers = {"x-ratelimit-reset": MIDNIGHT}
 
     assert parse_response(ACCOUNT, error(429, "too_many_auth_failures", headers)) == Throttled(
-        None, "too_many_auth_failures", Scope.ADDRESS
+        60.0, "too_many_auth_failures", Scope.ADDRESS
     )
     assert parse_response(ACCOUNT, answer(429, headers=headers)) == Throttled()
 

@@ -238,6 +238,15 @@ def test_who_wants_no_more_is_named_and_no_status_changes(name: str, kind: str) 
     assert (event.kind, event.status, event.opted_out) == (kind, None, ANA)
 
 
+@pytest.mark.parametrize("nothing", [0, "0", ""])
+def test_a_sub_status_of_nothing_leaves_an_unsubscribe_what_it_is(nothing: object) -> None:
+    [event] = mail(event="unsubscribe", emailId=MAIL_ID, recipient=ANA, subStat=nothing)
+    assert (event.kind, event.opted_out) == ("unsubscribe", ANA)
+
+    [event] = mail(event="invalid", emailId=MAIL_ID, recipient=ANA, subStat=nothing)
+    assert (event.status, event.reason) == (Status.FAILED, "not_delivered")
+
+
 def test_an_unsubscribe_with_a_sub_status_is_a_misprinted_invalid() -> None:
     [event] = mail(event="unsubscribe", emailId=MAIL_ID, subStat=404)
 
@@ -341,6 +350,16 @@ def test_a_plus_that_was_not_encoded_is_one_all_the_same() -> None:
     [event] = _parse_sms(ACCOUNT, inbound(body, FORM))
 
     assert event.recipient == PHONE
+
+
+def test_so_is_one_in_an_id_and_in_an_address_so_that_no_opt_out_is_lost() -> None:
+    body = f"event=Delivered&eventType=20&smsId={SMS_ID}&timestamp=1776090611000".encode()
+    [delivered] = _parse_sms(ACCOUNT, inbound(body, FORM))
+    assert (delivered.provider_message_id, delivered.recipient) == (SMS_ID, PHONE)
+
+    body = b"event=unsubscribe&emailId=1_0$ana+news@example.org&recipient=ana+news@example.org&timestamp=1776090602345"
+    [gone] = _parse_email(ACCOUNT, inbound(body, FORM))
+    assert (gone.provider_message_id, gone.opted_out) == ("1_0$ana+news@example.org", "ana+news@example.org")
 
 
 @pytest.mark.parametrize("args", ['{"dispatch_id":"01HZX3TBN5","order":"4821"}', {"dispatch_id": "01HZX3TBN5"}])

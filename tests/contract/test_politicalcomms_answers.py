@@ -180,15 +180,25 @@ RESET = int(NOW) + 1200
         ({"x-ratelimit-reset": str(RESET), "date": "Wed, 14 Jan 2026 17:50:00 GMT"}, 600.0),
         ({"x-ratelimit-reset": str(int(NOW) - 5)}, 1.0),
         ({"x-ratelimit-reset": str(int(NOW))}, 1.0),
-        ({"x-ratelimit-reset": str(RESET * 1000)}, None),  # not seconds
-        ({"x-ratelimit-reset": "soon"}, None),
-        ({}, None),
+        ({"x-ratelimit-reset": str(RESET * 1000)}, 7.0),  # not seconds
+        ({"x-ratelimit-reset": "soon"}, 7.0),
+        ({}, 7.0),
     ],
 )
-def test_retry_after_is_trusted_most_then_the_reset(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_is_trusted_most_then_the_reset_then_the_body(headers: dict[str, str], seconds: float) -> None:
     body = {"error": "Too Many Requests", "message": "slow down", "retryAfter": 7}
     for read in (lambda response: parse_response(ACCOUNT, response), asked, changed):
         assert read(answer(429, body, headers)) == Throttled(seconds)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [(0, 1.0), (2.5, 2.5), (86_400, 86_400.0), (86_401, None), (-1, None), ("7", None), (True, None), (None, None)],
+)
+def test_a_body_that_names_no_time_to_wait_leaves_it_to_the_backoff(said: object, seconds: float | None) -> None:
+    assert parse_response(ACCOUNT, answer(429, {"error": "Too Many Requests", "retryAfter": said})) == Throttled(
+        seconds
+    )
 
 
 @pytest.mark.parametrize(

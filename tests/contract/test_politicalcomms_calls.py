@@ -291,6 +291,17 @@ def test_a_name_is_changed_by_one_request(driver: Driver) -> None:
              "link_tracking_destination_url": "https://{phone}", "link_tracking_fallback_url": "https://a.org"},
             "link_tracking_destination_url",
         ),
+        (
+            {"link_tracking_enabled": True, "link_tracking_domain_id": "d",
+             "link_tracking_destination_url": "https://{page}", "link_tracking_fallback_url": "a.org"},
+            "link_tracking_fallback_url",
+        ),
+        *(
+            ({"link_tracking_enabled": True, "link_tracking_domain_id": "d", "link_tracking_destination_url": url,
+              "link_tracking_fallback_url": "https://a.org" if url == "https://{}" else None},
+             "link_tracking_destination_url")
+            for url in ("https://{}", "https://a.org/{phone", "https://a.org/phone}")
+        ),
     ],
 )  # fmt: skip
 def test_a_project_that_would_be_refused_is_not_created(driver: Driver, wrong: dict[str, Any], field: str) -> None:

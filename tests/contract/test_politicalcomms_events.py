@@ -148,7 +148,15 @@ def test_what_people_mean_by_stop(text: object, out: bool, in_: bool) -> None:
 
     assert (said.opted_out, said.opted_in) == ("+15555550100" if out else "", "+15555550100" if in_ else "")
     [nobody] = told("message.replied", DATA | {"from": "somebody", "text": text})
-    assert (nobody.opted_out, nobody.opted_in) == ("", "")
+    assert (nobody.opted_out, nobody.opted_in, nobody.known_as) == ("", "", "")
+
+
+def test_who_says_stop_is_also_known_by_the_conversation_that_replies_are_sent_to() -> None:
+    said = [
+        told("message.replied", DATA | {"from": "+15555550100", "text": text})[0] for text in ("STOP", "START", "Hi")
+    ]
+
+    assert [each.known_as for each in said] == ["conv_51aa90", "conv_51aa90", ""]
 
 
 def test_clicks_analyses_and_names_that_are_new_are_handed_on() -> None:

@@ -15,13 +15,16 @@ import pytest
 from redis import Redis
 from redis.exceptions import NoPermissionError
 
+from config.settings import load
 from paceline import wire
 from paceline.limit import Limit
+from providers.registry import PROVIDERS
 from sandbox.background import SandboxServer
 from tests.support.installation import ACCOUNT, Installation
 from tests.support.raw_server import Peer, raw_server
 from tests.support.receiver import SECRET, receiving
 from worker import operate
+from worker.app import topology_of
 from worker.lanes.gate import Gates
 from worker.ledger import Ledger
 from worker.limits import Limiter
@@ -252,6 +255,27 @@ def test_what_is_not_set_up_for_webhooks_is_said_and_is_no_fault(build: Build) -
         found = by_subject(doctor_providers.webhooks(built.topology, f"http://127.0.0.1:{hooks.port}"))
     assert found[f"webhooks of {ACCOUNT}"].ok
     assert f"set accounts.{ACCOUNT}.webhook_secret" in found[f"webhooks of {ACCOUNT}"].advice
+
+
+def test_it_says_of_which_accounts_nothing_is_heard_and_whose_own_addresses_are_believed(tmp_path: Path) -> None:
+    file, text = tmp_path / "paceline.toml", ""
+    for name in ("aurogy", "augnet", "aulm"):
+        secret = PROVIDERS[name].webhook_credential
+        text += f'[accounts.{name}-main]\nprovider = "{name}"\n'
+        text += "".join(
+            f'{each.name} = "{each.sandbox}"\n'
+            for each in PROVIDERS[name].credentials
+            if each.sandbox and each.name != secret
+        )
+    file.write_text(text)
+    topology = topology_of(load(file, environ={}))
+
+    without = by_subject(doctor_providers.webhooks(topology, None))["webhooks"]
+    assert without.advice.endswith("polled for, except of augnet-main, aulm-main, whose providers cannot be asked")
+
+    found = by_subject(doctor_providers.webhooks(topology, "http://127.0.0.1:1"))
+    assert "only those to messages' own addresses" in found["webhooks of augnet-main"].found
+    assert "all are refused" in found["webhooks of aulm-main"].found
 
 
 # Broker, database, software

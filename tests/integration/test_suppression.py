@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from paceline import Client, IdempotencyConflict, InvalidMessage, Outgoing, Supp
 from paceline.capabilities import ANY, Capabilities, Rule
 from paceline.testing import InMemoryClient
 from sandbox.background import SandboxServer
+from tests.integration.hooks_world import signature, world
 from tests.integration.producers import CAPABILITIES, NOWHERE, SHORTER, connected, install, put, rows
 from tests.support.installation import ACCOUNT, Installation, recipient, until
 from worker.suppressing import Suppressing, Wish
@@ -226,3 +228,25 @@ def test_what_may_have_been_accepted_before_stays_unknown(build: Build, sandbox:
 
     assert built.client.status(receipt.id).status == "unknown"
     assert sandbox.ledger("aurogy") == []
+
+
+def test_who_says_stop_in_a_conversation_is_not_replied_to_there(sqlite_template: Path) -> None:
+    """Given STOP in a conversation, then its number is on the list and so is what replies to it are sent to."""
+    with world(sqlite_template) as receiver:
+        url = receiver.engine.url.render_as_string()
+
+        def say(event_id: str, text: str) -> None:
+            data = {"conversation_id": "conv_51aa90", "message_id": event_id, "from": "+15555550100", "text": text}
+            body = json.dumps({"event_id": event_id, "event_type": "message.replied", "data": data}).encode()
+            headers = signature("politicalcomms-main", body)
+            assert receiver.ask("POST", "/hooks/politicalcomms-main", headers=headers, body=[body]) == 200
+
+        with Client(database_url=url, broker_url=NOWHERE, environ={}) as client:
+            say("msg_1", "STOP")
+            assert [entry.recipient for entry in client.suppressions("sms")] == ["+15555550100", "conv_51aa90"]
+            with pytest.raises(Suppressed):
+                client.enqueue(Text("conv_51aa90", "Polls are open until 7pm."), via="politicalcomms-main")
+
+            say("msg_2", "START")
+            assert client.suppressions("sms") == []
+            client.enqueue(Text("conv_51aa90", "Polls are open until 7pm."), via="politicalcomms-main")

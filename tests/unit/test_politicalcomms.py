@@ -211,6 +211,10 @@ REFUSED: list[tuple[Method, str]] = [
     (lambda pc: pc.conversations(updated_since=datetime.now(UTC) - timedelta(days=92)), "updated_since"),
     (lambda pc: pc.conversation_messages("c", limit=201), "limit"),
     (lambda pc: pc.usage(TODAY, WEEK), "end_date"),
+    (lambda pc: pc.usage(WEEK.isoformat(), TODAY), "start_date"),  # type: ignore[arg-type]  # the mistake
+    (lambda pc: pc.message_stats(WEEK, None), "end_date"),  # type: ignore[arg-type]  # the mistake
+    (lambda pc: pc.schedule_project("p", scheduled_at="2026-03-21T09:00:00-04:00", timezone=ZONE), "scheduled_at"),  # type: ignore[arg-type]  # the mistake
+    (lambda pc: pc.conversations(limit="50"), "limit"),  # type: ignore[arg-type]  # the mistake
     (lambda pc: pc.usage(TODAY - timedelta(days=31), TODAY), "end_date"),
     (lambda pc: pc.message_stats(TODAY - timedelta(days=91), TODAY - timedelta(days=80)), "start_date"),
     (lambda pc: pc.start_broadcast(scheduled_at=NAIVE, timezone=ZONE, **BROADCAST), "scheduled_at"),

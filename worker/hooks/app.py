@@ -301,13 +301,16 @@ def _arrival(sender: Sender, event: Event) -> Arrival:
         fit(event.recipient) or None,
         event.message_id or None,
         json.dumps(event.data) if event.kind != STATUS_EVENT else None,
-        _wish(sender, event),
+        _wishes(sender, event),
     )
 
 
-def _wish(sender: Sender, event: Event) -> Wish | None:
+def _wishes(sender: Sender, event: Event) -> tuple[Wish, ...]:
     channel, who = sender.capabilities.channel, event.opted_out or event.opted_in
-    return Wish(channel, who, sender.name, "webhook", out=bool(event.opted_out)) if channel and who else None
+    if not channel or not who:
+        return ()
+    names = (who, event.known_as) if event.known_as else (who,)
+    return tuple(Wish(channel, name, sender.name, "webhook", out=bool(event.opted_out)) for name in names)
 
 
 def _complete(arrival: Arrival) -> bool:

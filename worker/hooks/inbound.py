@@ -43,7 +43,7 @@ log = structlog.get_logger("paceline.webhook")
 class Arrival:
     """One event of a genuine webhook. `fingerprint` is its key's; times are Unix seconds; `data` is JSON.
 
-    `message_id` is ours, where it came to that message's own address; `wish` what its recipient wants from now on.
+    `message_id` is ours, where it came to that message's own address; `wishes` what its recipient wants from now on.
     """
 
     fingerprint: str = field(repr=False)
@@ -57,7 +57,7 @@ class Arrival:
     recipient: str | None = field(default=None, repr=False)
     message_id: str | None = None
     data: str | None = field(default=None, repr=False)
-    wish: Wish | None = None
+    wishes: tuple[Wish, ...] = ()
 
 
 @dataclass(slots=True)
@@ -141,11 +141,12 @@ class Inbox:
         rows = [{"n": number, **_row(safe, arrival)} for number, arrival in enumerate(ordered)]
         stored = connection.execute(self._statements.store, {"rows": encode(rows)}).all()
         ids = {(fingerprint, dedup_key): id_ for id_, fingerprint, dedup_key in stored}
-        reports, said, wishes = [], [], []
+        reports, said = [], []
+        wishes: list[Wish] = []
         for arrival in arrivals:
             webhook = ids.pop((arrival.fingerprint, arrival.dedup_key), None)
-            if webhook is not None and arrival.wish is not None:
-                wishes.append(arrival.wish)
+            if webhook is not None:
+                wishes += arrival.wishes
             if webhook is not None and arrival.kind == STATUS_EVENT:
                 reports.append(_report(webhook, arrival))
             elif webhook is not None and arrival.kind != UNREADABLE:
@@ -288,7 +289,7 @@ class Inbox:
         return None if message.status in _SETTLED or sender is None else next_poll(sender, 0)
 
 
-_STORED = tuple(name for name in Arrival.__slots__ if name != "wish")
+_STORED = tuple(name for name in Arrival.__slots__ if name != "wishes")
 _id = operator.attrgetter("id")
 _identity = operator.attrgetter("fingerprint", "dedup_key")
 

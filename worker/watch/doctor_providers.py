@@ -6,7 +6,7 @@ Each account's provider is asked the one harmless question it has, by the same r
 import http.client
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from paceline.limit import Limit
 from providers.answers import answered_at
 from providers.base import (
     Accepted,
+    Inbound,
     Misconfigured,
     NotSent,
     Outcome,
@@ -69,15 +70,30 @@ def webhooks(topology: Topology, public_url: str | None) -> Iterator[Finding]:
         return
     if public_url is None:
         found = "hooks.public_url is not set: whether providers reach the hooks server is not known"
-        yield Finding("webhooks", ok=True, found=found, advice="without webhooks, where messages stand is polled for")
+        yield Finding("webhooks", ok=True, found=found, advice=_without(listening))
         return
     yield _reached(public_url)
     for sender in listening:
         credential = sender.provider.webhook_credential or ""
         if not sender.account.credentials.get(credential):
             advice = f"set accounts.{sender.name}.{credential} to what the provider's dashboard shows"
-            found = f"{credential} is not set, so its webhooks are all refused"
+            what = "only those to messages' own addresses are believed" if _addressed(sender) else "all are refused"
+            found = f"{credential} is not set, so of its webhooks {what}"
             yield Finding(f"webhooks of {sender.name}", ok=True, found=found, advice=advice)
+
+
+def _without(listening: Sequence[Sender]) -> str:
+    """What is heard of messages where no webhook comes."""
+    asked = "without webhooks, where messages stand is polled for"
+    silent = [sender.name for sender in listening if sender.provider.poll_class is None]
+    return f"{asked}, except of {', '.join(silent)}, whose providers cannot be asked" if silent else asked
+
+
+def _addressed(sender: Sender) -> bool:
+    """Whether a webhook is believed without a signature, because it comes to an address that one message alone has."""
+    verify = sender.provider.verify
+    unsigned = Inbound("POST", "/", "", {}, b"", 0.0, message_id="any")
+    return verify is not None and verify(sender.account, unsigned)
 
 
 def _credentials(subject: str, sender: Sender, lane: Lane, asked: Asked) -> Finding:

@@ -96,7 +96,7 @@ EXHIBIT = Exhibit(
         bad_key("api_key_revoked"),
         bad_key("api_key_expired"),
         bad_key("account_deactivated"),
-        error(429, "too_many_auth_failures", Throttled(None, "too_many_auth_failures", Scope.ADDRESS)),
+        error(429, "too_many_auth_failures", Throttled(60.0, "too_many_auth_failures", Scope.ADDRESS)),
         closing(404, "session_not_found", PAIRED, Scope.LANE),
         closing(403, "session_disabled", PAIRED, Scope.LANE),
         closing(403, "session_not_allowed", "let api_key use the session", Scope.LANE),
