@@ -130,7 +130,7 @@ class InMemoryBroadcasting(Broadcasting):
         """All that is to be kept, read and checked before anything is."""
         expander = self._expander(definition, definition.name, self._clock())
         progress, seen, entries = Progress(), set[str | None](), list[Entry]()
-        with rejects_file(rejects) as opens:
+        with rejects_file(rejects, recipients) as opens:
             write = opens(False)
             for chunk in expander.chunks(read(recipients), CHUNK, progress):
                 for item in chunk.staged:

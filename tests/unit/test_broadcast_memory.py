@@ -1,5 +1,6 @@
 """Broadcasts of the in-memory client, for applications' own tests: checked like real ones, kept in the outbox."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,21 @@ def test_what_is_refused_leaves_nothing(client: InMemoryClient) -> None:
         client.broadcast("b", HELLO, PEOPLE, "email")
     client.assert_nothing_enqueued()
     assert client.broadcasts() == []
+
+
+def test_the_file_of_the_recipients_is_not_replaced_by_that_of_the_rejects(
+    client: InMemoryClient, tmp_path: Path
+) -> None:
+    # given the same file for both, written in two ways
+    file = tmp_path / "people.csv"
+    file.write_text("phone,name\n+15550100,Ada\n", encoding="utf-8")
+    same = tmp_path / "." / ".." / tmp_path.name / "people.csv"
+
+    # when it is to be sent or looked at, then it is refused, and the file is as it was
+    for call in (client.broadcast, client.preview):
+        with pytest.raises(InvalidMessage, match="rejects: is the recipients' own file"):
+            call("b", HELLO, file, "sms", rejects=same)
+    assert file.read_text(encoding="utf-8") == "phone,name\n+15550100,Ada\n"
 
 
 def test_the_same_name_is_the_same_or_a_conflict(client: InMemoryClient) -> None:
