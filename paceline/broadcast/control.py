@@ -22,7 +22,7 @@ from paceline.errors import BroadcastNotFound, PacelineError
 from paceline.opened import Opened
 from paceline.status import LEVELS, Status
 from paceline.transactions import Transaction
-from paceline.views import iso, moment
+from paceline.views import JobView, iso, moment
 
 BROADCAST = tables.columns(tables.Broadcast)
 STREAM = tables.columns(tables.Stream)
@@ -226,9 +226,12 @@ class Control:
 
     def _steer_job(self, row: Any, step: str) -> None:
         with self._opened.read() as connection:
-            job = jobs.job(connection, row.job_id)
             zone = hosted.zone_of_schedule(definition_in(keyring_of(connection), row.id, row.definition))
-        hosted.steer(job, step, zone or "", self._start, self._cancel_job)
+        hosted.steer(lambda: self._job(row.job_id), step, zone or "", self._start, self._cancel_job)
+
+    def _job(self, id: str) -> JobView:  # noqa: A002  # the job's id
+        with self._opened.read() as connection:
+            return jobs.job(connection, id)
 
     def _not_begun(self, row: Any) -> Callable[[Transaction], None] | None:
         """What asks its provider for it, if that is to send it and was not asked yet."""
