@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, bindparam, literal_column, select, up
 
 from paceline import tables
 from paceline.broadcast import hosted
-from paceline.broadcast.control import counts_of
+from paceline.broadcast.control import counts_of, shortfall
 from paceline.broadcast.definition import RAMP_DAY, Definition
 from paceline.broadcast.runs import new_run
 from paceline.broadcast.schedule import next_run, zone_of
@@ -209,13 +209,7 @@ def _result(connection: Connection, row: Any) -> tuple[dict[str, int], str | Non
     if standing is not None:
         return dict(standing.counts), standing.reason
     counts = counts_of(connection, row.id)
-    return counts, _shortfall(counts)
-
-
-def _shortfall(counts: dict[str, int]) -> str | None:
-    """Why it ended with fewer than it began with."""
-    short = {name: counts[name] for name in ("failed", "expired", "cancelled", "unknown") if counts.get(name)}
-    return ", ".join(f"{number:,} {name}" for name, number in short.items()) or None
+    return counts, shortfall(counts)
 
 
 _COLUMNS = (

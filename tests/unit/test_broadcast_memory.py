@@ -78,10 +78,34 @@ def test_it_is_steered_and_retried(client: InMemoryClient) -> None:
     client.fail(client.outbox[1].id, "BLOCKED")
     assert client.retry_broadcast("b", "RATE") == 1
     assert view.cancel().counts["cancelled"] == 4
-    with pytest.raises(PacelineError, match="is cancelled"):
+    with pytest.raises(PacelineError, match="is cancelled: it cannot be resumed any more"):
         view.resume()
+    with pytest.raises(PacelineError, match="is cancelled: nothing of it is sent any more"):
+        client.retry_broadcast("b")
     with pytest.raises(BroadcastNotFound):
         client.get_broadcast("c")
+
+
+def test_one_that_is_over_says_what_is_short_and_is_steered_no_more(client: InMemoryClient) -> None:
+    # given one of which everything has left, and one message failed
+    view = client.broadcast("b", HELLO, PEOPLE, "sms")
+    client.fail(client.outbox[0].id, "BLOCKED")
+    for item in client.outbox[1:]:
+        client.deliver(item.id)
+
+    # then it says so, as a real one does, and refuses what a real one refuses
+    assert (view.refresh().status, view.refresh().reason) == ("finished", "1 failed")
+    for steer, step in ((view.pause, "paused"), (view.resume, "resumed"), (view.cancel, "cancelled")):
+        with pytest.raises(PacelineError, match=f"The broadcast 'b' is finished: it cannot be {step} any more"):
+            steer()
+
+
+def test_each_step_is_an_event(client: InMemoryClient) -> None:
+    view = client.broadcast("b", HELLO, PEOPLE, "sms")
+    view.pause().resume().cancel().cancel()
+    said = [event.data for event in client.events() if event.kind == "broadcast"]
+    assert [data["status"] for data in said] == ["running", "paused", "resumed", "cancelled"]
+    assert {(data["id"], data["name"], data["via"]) for data in said} == {(view.id, "b", "sms")}
 
 
 def test_a_sample_is_an_ordinary_message(client: InMemoryClient) -> None:
