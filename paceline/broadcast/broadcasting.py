@@ -93,7 +93,7 @@ class Broadcasting:
         opened = self._open()
         if self._host(via) is not None:
             return self._hosted(hosted(definition, recipients), before, paused=paused)
-        with rejects_file(rejects) as opens:
+        with rejects_file(rejects, recipients) as opens:
             broadcast_id = stage(
                 opened,
                 definition,
@@ -121,7 +121,7 @@ class Broadcasting:
             admitted(opened.directories.current(via), definition, "", self._database_now())
             with opened.read() as connection:
                 return Preview(warnings=(COUNTED_LATER,)), forecast_before(connection, definition)
-        with rejects_file(rejects) as opens:
+        with rejects_file(rejects, recipients) as opens:
             expander = self._expander(definition, "", self._database_now())
             found = preview(opened, read(recipients), expander, rejects=opens(False), tell=tell or _nobody)
         counted = replace(found.preview, warnings=self._warnings(definition))

@@ -122,7 +122,7 @@ def forecast(
 ) -> None:
     """Say when a broadcast will be done: of one that was started, or of a file, of which nothing is sent."""
     with Client(config) as client:
-        if not Path(what).is_file():
+        if not Path(what).is_file() and not what.endswith(".toml"):
             found = client.get_broadcast(what).forecast()
             emit(found.as_json() if as_json else "\n".join(_foretold(found)))
             return

@@ -22,7 +22,7 @@ from paceline.errors import BroadcastNotFound, PacelineError
 from paceline.opened import Opened
 from paceline.status import LEVELS, Status
 from paceline.transactions import Transaction
-from paceline.views import iso, moment
+from paceline.views import JobView, iso, moment
 
 BROADCAST = tables.columns(tables.Broadcast)
 STREAM = tables.columns(tables.Stream)
@@ -181,8 +181,7 @@ class Control:
         or `PacelineError` if it was cancelled, or is its provider's to send.
         """
         row = self._find(name)
-        if row.status == "cancelled":
-            raise PacelineError(f"The broadcast {row.name!r} is cancelled: nothing of it is sent any more.")
+        check_retriable(row.name, row.status)
         if row.job_id is not None:
             raise PacelineError(
                 f"The broadcast {row.name!r} is sent by its provider: nothing of it is retried from here."
@@ -211,8 +210,7 @@ class Control:
 
     def _steer(self, name: str, step: str, change: Callable[[Transaction, Any], None]) -> BroadcastView:
         row = self._find(name)
-        if row.status == "finished" or (row.status == "cancelled" and step != "cancelled"):
-            raise PacelineError(f"The broadcast {row.name!r} is {row.status}: it cannot be {step} any more.")
+        check_steerable(row.name, row.status, step)
         if row.status != "cancelled":
             if row.job_id is not None:
                 self._steer_job(row, step)
@@ -226,9 +224,12 @@ class Control:
 
     def _steer_job(self, row: Any, step: str) -> None:
         with self._opened.read() as connection:
-            job = jobs.job(connection, row.job_id)
             zone = hosted.zone_of_schedule(definition_in(keyring_of(connection), row.id, row.definition))
-        hosted.steer(job, step, zone or "", self._start, self._cancel_job)
+        hosted.steer(lambda: self._job(row.job_id), step, zone or "", self._start, self._cancel_job)
+
+    def _job(self, id: str) -> JobView:  # noqa: A002  # the job's id
+        with self._opened.read() as connection:
+            return jobs.job(connection, id)
 
     def _not_begun(self, row: Any) -> Callable[[Transaction], None] | None:
         """What asks its provider for it, if that is to send it and was not asked yet."""
@@ -304,6 +305,24 @@ def counts_of(connection: Connection, broadcast_id: str) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in connection.execute(statement)} if lines else {}
 
 
+def shortfall(counts: Mapping[str, int]) -> str | None:
+    """Why it ended with fewer than it began with."""
+    short = {name: counts[name] for name in ("failed", "expired", "cancelled", "unknown") if counts.get(name)}
+    return ", ".join(f"{number:,} {name}" for name, number in short.items()) or None
+
+
+def check_steerable(name: str, status: str, step: str) -> None:
+    """Raise `PacelineError` for a broadcast that is over."""
+    if status == "finished" or (status == "cancelled" and step != "cancelled"):
+        raise PacelineError(f"The broadcast {name!r} is {status}: it cannot be {step} any more.")
+
+
+def check_retriable(name: str, status: str) -> None:
+    """Raise `PacelineError` for a broadcast of which nothing is sent any more."""
+    if status == "cancelled":
+        raise PacelineError(f"The broadcast {name!r} is cancelled: nothing of it is sent any more.")
+
+
 def _retry_some(transaction: Transaction, broadcast_id: str, failed: Any) -> int:
     ids = [found[0] for found in transaction.run(failed)]
     if not ids:
@@ -360,4 +379,4 @@ _FIND = (
     .order_by((BROADCAST.c.name == _wanted).desc())
 )
 
-__all__ = ["BroadcastView", "Control", "counts_of"]
+__all__ = ["BroadcastView", "Control", "check_retriable", "check_steerable", "counts_of", "shortfall"]

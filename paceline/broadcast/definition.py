@@ -9,7 +9,7 @@ from typing import Any
 
 import phonenumbers
 
-from paceline.broadcast.schedule import RECIPIENT, Hours, check_cron, check_zone, local_instant
+from paceline.broadcast.schedule import RECIPIENT, Hours, check_cron, check_exists, check_zone, local_instant
 from paceline.door import check_extras, check_priority, check_time
 from paceline.errors import InvalidMessage
 from paceline.messages import Message, check_mapping, from_json
@@ -206,7 +206,7 @@ def _send_at(send_at: object, timezone: str | None, now: float) -> tuple[float |
     if not isinstance(send_at, datetime):
         raise InvalidMessage("send_at", "must be a datetime")
     if send_at.utcoffset() is not None:
-        at = send_at.timestamp()
+        at = check_exists(send_at).timestamp()
     elif timezone is None:
         raise InvalidMessage("send_at", "must have a time zone of its own, or a timezone beside it")
     elif timezone == RECIPIENT:
@@ -227,7 +227,10 @@ def _expires_at(expires_at: object, timezone: str | None) -> float | None:
             rule = "must have an offset, such as +01:00 or Z, unless timezone names a zone in which it is meant"
             raise InvalidMessage("expires_at", rule)
         return local_instant(expires_at, timezone, "expires_at")
-    return check_time("expires_at", expires_at)
+    ends = check_time("expires_at", expires_at)
+    if isinstance(expires_at, datetime):
+        check_exists(expires_at, "expires_at")
+    return ends
 
 
 def _region(region: object) -> str | None:

@@ -11,10 +11,21 @@ from paceline.errors import InvalidMessage
 from paceline.messages import from_json
 
 REQUIRED = ("name", "message", "recipients", "via")
-TEXTS = ("name", "recipients", "via", "timezone", "cron", "priority", "zone_column", "sending_hours", "default_region")
+TEXTS = (
+    "name",
+    "recipients",
+    "via",
+    "timezone",
+    "cron",
+    "priority",
+    "zone_column",
+    "sending_hours",
+    "default_region",
+    "rejects",
+)
 TIMES = ("send_at", "expires_at")
 TABLES = ("message", "options", "metadata", "defaults", "ramp_up")
-OTHERS = ("weight", "paused", "rejects")
+OTHERS = ("weight", "paused")
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -44,7 +55,7 @@ def load(path: Path) -> dict[str, Any]:
     if not data["recipients"].startswith(URLS):
         values["recipients"] = path.parent / data["recipients"]
     if "rejects" in data:
-        values["rejects"] = path.parent / str(data["rejects"])
+        values["rejects"] = path.parent / data["rejects"]
     return values
 
 

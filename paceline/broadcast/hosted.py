@@ -136,15 +136,23 @@ def ended(connection: Connection, job_id: str) -> bool:
         return True
 
 
-def steer(job: JobView, step: str, timezone: str, start: Start, cancel_job: Callable[[str], bool]) -> None:
-    """Ask the provider to pause, resume or cancel it. Raises `PacelineError` where that cannot be."""
+def steer(
+    look: Callable[[], JobView], step: str, timezone: str, start: Start, cancel_job: Callable[[str], bool]
+) -> None:
+    """Ask the provider to pause, resume or cancel it; `look` says how its job stands. Raises `PacelineError` where that
+    cannot be."""
+    job = look()
+    if step == "cancelled" and not job.status.final and not cancel_job(job.id):
+        job = look()
+        if not job.status.final:
+            raise PacelineError("One of its requests is on its way to the provider: cancel it again in a moment.")
     progress = job.progress if isinstance(job.progress, Mapping) else {}
     project, at = progress.get("project_id"), progress.get("status")
     if at is None and progress.get("phase") == "scheduled":
         at = "scheduled"  # just now, or for a time that is far off: it was not asked about yet
+    if at is None and progress.get("phase") == "scheduling" and job.status is JobStatus.UNKNOWN:
+        at = "scheduled"  # perhaps: no answer came, and what nobody takes back would be sent
     if step == "cancelled":
-        if not job.status.final and not cancel_job(job.id):
-            raise PacelineError("One of its requests is on its way to the provider: cancel it again in a moment.")
         if project and at is not None and at not in ("completed", "paused", "draft"):
             start(job.account, "unschedule_project" if at == "scheduled" else "pause_project", project_id=project)
     elif project is None or at is None:

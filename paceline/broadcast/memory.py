@@ -10,22 +10,23 @@ from typing import Any
 
 from paceline.broadcast.advice import warnings_for
 from paceline.broadcast.broadcasting import COUNTED_LATER, Before, Broadcasting
-from paceline.broadcast.control import BroadcastView
+from paceline.broadcast.control import BroadcastView, check_retriable, check_steerable, shortfall
 from paceline.broadcast.definition import Definition, Preview, define
 from paceline.broadcast.expansion import KINDS, Expander, Progress, Tell
 from paceline.broadcast.forecast import Forecast
-from paceline.broadcast.hosted import arguments_of, host_of, hosted
+from paceline.broadcast.hosted import arguments_of, host_of, hosted, is_hosted
 from paceline.broadcast.recipients import Source, read
 from paceline.broadcast.rejects import rejects_file
+from paceline.broadcast.steps import BROADCAST_EVENT
 from paceline.content import Content
 from paceline.directory import Carrier, Via
 from paceline.door import Entry
 from paceline.enqueue import Receipt
-from paceline.errors import BroadcastNotFound, IdempotencyConflict, PacelineError
+from paceline.errors import BroadcastNotFound, IdempotencyConflict
 from paceline.ids import new_id
 from paceline.messages import Message, Outgoing, from_json
 from paceline.status import Status
-from paceline.views import MessageView, moment
+from paceline.views import EventView, MessageView, moment
 
 CHUNK = 1000  # rows that are read at once
 
@@ -81,6 +82,7 @@ class InMemoryBroadcasting(Broadcasting):
         status = "scheduled" if definition.waits else "running"
         kept = Kept(new_id(), definition, progress.preview(), progress.digest, self._clock(), status, paused)
         self._broadcasts[name] = kept
+        self.note(kept, status)
         kept.messages = [self._keep(_outgoing(definition, entry), entry).id for entry in entries]
         if before is not None:
             before(control.show(kept.id), control.forecast(kept.id))
@@ -109,7 +111,9 @@ class InMemoryBroadcasting(Broadcasting):
 
     def retry_broadcast(self, name: str, reason: str | None = None) -> int:
         """Queue again those of its messages that failed, with this reason if one is given; how many."""
-        views = [self.status(each) for each in self.kept(name).messages]
+        kept = self.kept(name)
+        check_retriable(kept.definition.name, kept.status)
+        views = [self.status(each) for each in kept.messages]
         failed = [
             view.id for view in views if view.status is Status.FAILED and (view.reason or "").startswith(reason or "")
         ]
@@ -124,13 +128,19 @@ class InMemoryBroadcasting(Broadcasting):
                 return kept
         raise BroadcastNotFound("No broadcast has this name or id.")
 
+    def note(self, kept: Kept, step: str) -> None:
+        """Say the event of a step, as `Client.events` has it."""
+        definition = kept.definition
+        data = {"id": kept.id, "name": definition.name, "via": definition.via, "status": step}
+        self._say(EventView(moment(self._clock()), "application", None, None, BROADCAST_EVENT, data=data))
+
     def _read(
         self, definition: Definition, recipients: Source, rejects: Path | str | None, tell: Tell | None
     ) -> tuple[Progress, list[Entry]]:
         """All that is to be kept, read and checked before anything is."""
         expander = self._expander(definition, definition.name, self._clock())
         progress, seen, entries = Progress(), set[str | None](), list[Entry]()
-        with rejects_file(rejects) as opens:
+        with rejects_file(rejects, recipients) as opens:
             write = opens(False)
             for chunk in expander.chunks(read(recipients), CHUNK, progress):
                 for item in chunk.staged:
@@ -180,6 +190,9 @@ class InMemoryBroadcasting(Broadcasting):
     def _keep(self, item: Outgoing, entry: Entry) -> Receipt:
         raise NotImplementedError
 
+    def _say(self, event: EventView) -> EventView:
+        raise NotImplementedError
+
     def _requeue(self, id: str) -> None:  # noqa: A002
         raise NotImplementedError
 
@@ -210,7 +223,7 @@ class MemoryControl:
             via=definition.via,
             priority=definition.priority,
             counts=counts,
-            reason=None,
+            reason=shortfall(counts) if over else None,
             send_at=_moment(definition.send_at),
             expires_at=_moment(definition.expires_at),
             next_run_at=None,
@@ -224,16 +237,20 @@ class MemoryControl:
         )
 
     def pause(self, name: str) -> BroadcastView:
-        """Raises `BroadcastNotFound`, or `PacelineError` if it was cancelled."""
-        return self._steered(name, paused=True)
+        """Raises `BroadcastNotFound`, or `PacelineError` if it is over."""
+        kept = self._steered(name, "paused")
+        kept.paused = True
+        return self.show(name)
 
     def resume(self, name: str) -> BroadcastView:
-        """Raises `BroadcastNotFound`, or `PacelineError` if it was cancelled."""
-        return self._steered(name, paused=False)
+        """Raises `BroadcastNotFound`, or `PacelineError` if it is over."""
+        kept = self._steered(name, "resumed")
+        kept.paused = False
+        return self.show(name)
 
     def cancel(self, name: str) -> BroadcastView:
-        """Cancel what is queued of it. Raises `BroadcastNotFound`."""
-        kept = self._client.kept(name)
+        """Cancel what is queued of it. Raises `BroadcastNotFound`, or `PacelineError` if it is finished."""
+        kept = self._steered(name, "cancelled")
         kept.status = "cancelled"
         for each in kept.messages:
             self._client.cancel(each)
@@ -243,12 +260,13 @@ class MemoryControl:
         """Without limits it is done at once. Raises `BroadcastNotFound`."""
         return _done(self._clock(), self._client.kept(name).found)
 
-    def _steered(self, name: str, *, paused: bool) -> BroadcastView:
-        kept = self._client.kept(name)
-        if kept.status == "cancelled":
-            raise PacelineError(f"The broadcast {kept.definition.name!r} is cancelled: it cannot be steered any more.")
-        kept.paused = paused
-        return self.show(name)
+    def _steered(self, name: str, step: str) -> Kept:
+        kept, hosts = self._client.kept(name), is_hosted(self._client.kept(name).definition)
+        # Of one that its provider sends nobody here knows when it is over.
+        check_steerable(kept.definition.name, kept.status if hosts else self.show(name).status, step)
+        if kept.status != "cancelled":
+            self._client.note(kept, step)
+        return kept
 
 
 def _outgoing(definition: Definition, entry: Entry) -> Outgoing:

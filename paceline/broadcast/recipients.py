@@ -8,6 +8,7 @@ import codecs
 import csv
 import itertools
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -185,12 +186,13 @@ def _mappings(source: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
 def _columns(value: object, line: int) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise BadRecipients("recipients", "must be an object of columns and their values", line)
-    return {str(name): _text(item, line) for name, item in value.items() if item is not None}
+    return {str(name): _text(name, item, line) for name, item in value.items() if item is not None}
 
 
-def _text(value: object, line: int) -> str:
+def _text(name: object, value: object, line: int) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadRecipients("recipients", "may hold text and numbers only", line)
+    # What is no number is how a data frame writes that there is nothing: nobody is called "nan".
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadRecipients("recipients", f"holds neither text nor a number in {name}: write it as text", line)
     return str(value)

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from os import PathLike
 from pathlib import Path
 
 from paceline.broadcast.expansion import Reject, Write
@@ -12,11 +13,13 @@ COLUMNS = ("line", "kind", "reason")
 
 
 @contextmanager
-def rejects_file(path: Path | str | None) -> Iterator[Callable[[bool], Write]]:
+def rejects_file(path: Path | str | None, recipients: object = None) -> Iterator[Callable[[bool], Write]]:
     """Opens the file, if there is to be one, when it is first asked for; True goes on with what an earlier call wrote.
 
-    Raises `InvalidMessage` if it cannot be written.
+    Raises `InvalidMessage` if it cannot be written, or is the one of the `recipients`, which it would replace.
     """
+    if path is not None and isinstance(recipients, str | PathLike) and _same_file(path, recipients):
+        raise InvalidMessage("rejects", "is the recipients' own file, which it would replace: name another file")
     with ExitStack() as stack:
 
         def opened(goes_on: bool) -> Write:
@@ -34,6 +37,13 @@ def rejects_file(path: Path | str | None) -> Iterator[Callable[[bool], Write]]:
             return writer.writerows
 
         yield opened
+
+
+def _same_file(one: Path | str, other: "str | PathLike[str]") -> bool:
+    try:
+        return Path(one).samefile(other)
+    except OSError:  # one of them is not there
+        return False
 
 
 def _nowhere(_rejects: object) -> None:

@@ -87,9 +87,16 @@ def local_instant(local: datetime, zone: str, field: str = "send_at") -> float:
 
     Raises `InvalidMessage` for one that they skip.
     """
-    if not _exists(local.replace(tzinfo=zone_of(zone), fold=0)):
-        raise InvalidMessage(field, f"does not exist in {zone}: the clocks skip it; take an hour earlier or later")
+    check_exists(local.replace(tzinfo=zone_of(zone), fold=0), field)
     return instant_in(local, zone)
+
+
+def check_exists(moment: datetime, field: str = "send_at") -> datetime:
+    """The aware datetime; `InvalidMessage` for one that the clocks of its zone skip."""
+    if not _exists(moment):
+        where = moment.tzinfo
+        raise InvalidMessage(field, f"does not exist in {where}: the clocks skip it; take an hour earlier or later")
+    return moment
 
 
 def instant_in(local: datetime, zone: str) -> float:

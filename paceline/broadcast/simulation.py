@@ -180,11 +180,12 @@ class _Lane:
     def room(self, at: float, *, high: bool) -> tuple[int, str, float]:
         """How many may go now; what binds, and until when."""
         self._others(at)
-        least, binds, wait = self._most, WORKERS, at
+        least, binds, wait, slowest = self._most, WORKERS, at, math.inf
         for log in self._logs:
-            room = log.room(at, high=high)
-            if room < least:
-                least, binds, wait = room, log.bound.limit.text, log.next(at)
+            room, until, pace = max(0, log.room(at, high=high)), log.next(at), log.bound.pace
+            # Of several that are used up it is the one that stays so longest, and then the one that gives least.
+            if room < least or (room == least == 0 and (-until, pace) < (-wait, slowest)):
+                least, binds, wait, slowest = room, log.bound.limit.text, until, pace
         return least, binds, wait
 
     def spend(self, at: float, count: int) -> None:

@@ -73,8 +73,8 @@ def stage(
     if begun.progress is None:
         _compare(safe, source, begun, definition.name)
         return begun.id
+    rows = _Source(source)
     try:
-        rows = read(source)
         _skip(safe, rows, begun, definition.name)
         write, progress = rejects(begun.cursor > 0), begun.progress
         expander = expander_of(begun.id, begun.began)
@@ -83,10 +83,33 @@ def stage(
             store.chunk(chunk)
             write(chunk.rejects)
             tell(progress.preview())
-    except InvalidMessage:
-        abandon(opened, begun.id)
+    except Exception as error:
+        if isinstance(error, InvalidMessage) or rows.broke:
+            abandon(opened, begun.id)
         raise
     return begun.id
+
+
+class _Source:
+    """The recipients; it knows whether it is they that could not be read, as when a query breaks off."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._rows: Iterator[Row] | None = None
+        self.broke = False
+
+    def __iter__(self) -> "_Source":
+        return self
+
+    def __next__(self) -> Row:
+        try:
+            self._rows = self._rows or read(self._source)
+            return next(self._rows)
+        except StopIteration:
+            raise
+        except Exception:
+            self.broke = True
+            raise
 
 
 def exists(transaction: Transaction, name: str) -> bool:

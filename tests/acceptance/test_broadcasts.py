@@ -182,6 +182,12 @@ def test_from_start_to_finish_with_everything_running(tmp_path: Path, example: P
             assert client.get_broadcast("spring-sale").via == ACCOUNT
 
 
+def test_a_file_that_is_not_there_is_said_to_be_a_file(command: Command) -> None:
+    looked = command("broadcast", "forecast", "nowhere.toml")
+    assert (looked.code, looked.out) == (1, "")
+    assert looked.err == "paceline: file: nowhere.toml cannot be opened (FileNotFoundError): check the path\n"
+
+
 def test_the_page_shows_what_the_command_says(command: Command, example: Path) -> None:
     page = (ROOT / "docs" / "broadcasts.md").read_text()
     assert command("broadcast", "forecast", str(example)).out.splitlines()[0] in page

@@ -221,6 +221,24 @@ def test_one_that_is_scheduled_for_tomorrow_is_taken_back_from_its_provider(
     until(lambda: [each.path for each in sandbox.ledger("politicalcomms")][-1].endswith("/unschedule"))
 
 
+def test_one_whose_schedule_was_never_answered_is_taken_back_all_the_same(built: Installation) -> None:
+    # given a request to schedule it that left, and no answer came
+    view = built.client.broadcast(**SPRING)
+    progress(built, phase="scheduling")
+    built.run("UPDATE paceline_job SET step = 'schedule', unresolved = true WHERE operation = 'broadcast'")
+
+    # when it is cancelled, then its provider is asked to take back what it may have scheduled
+    assert view.cancel().status == "cancelled"
+    assert [each.operation for each in built.client.jobs()] == ["unschedule_project", "broadcast"]
+
+
+def test_one_that_was_not_scheduled_yet_needs_nobody_to_take_it_back(built: Installation) -> None:
+    view = built.client.broadcast(**SPRING)
+    progress(built, phase="scheduling")
+    assert view.cancel().status == "cancelled"
+    assert [each.operation for each in built.client.jobs()] == ["broadcast"]
+
+
 def test_a_request_that_is_on_its_way_keeps_it_from_being_cancelled(built: Installation) -> None:
     view = built.client.broadcast(**SPRING)
     built.run("UPDATE paceline_job SET status = 'sending', lease_until = :at", at=time.time() + 60)

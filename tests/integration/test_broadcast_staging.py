@@ -203,6 +203,25 @@ def test_a_file_that_breaks_after_chunks_were_staged_leaves_nothing(build: Build
     nothing_is_left(built)
 
 
+def test_an_iterable_that_raises_in_the_middle_leaves_nothing_and_its_own_exception(build: Build) -> None:
+    # given a query that breaks off after chunks were staged
+    built = build()
+
+    def query(breaks: bool) -> Iterator[dict[str, str]]:
+        for number in range(250):
+            yield {"id": recipient(number), "first_name": f"{breaks}"}
+        if breaks:
+            raise TimeoutError("the query took too long")
+
+    # when it is broadcast, then the caller hears it, and may come with other rows
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(staging, "CHUNK", {"postgresql": 100, "sqlite": 100})
+        with pytest.raises(TimeoutError, match="the query took too long"):
+            built.client.broadcast("sale", HELLO, query(True), ACCOUNT)
+    nothing_is_left(built)
+    assert built.client.broadcast("sale", HELLO, query(False), ACCOUNT, paused=True).counts["messages"] == 250
+
+
 def test_a_removal_that_was_interrupted_is_finished_by_the_next_call_or_by_a_worker(
     build: Build, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -193,6 +194,26 @@ def test_a_name_that_somebody_took_does_not_stop_a_run(build: Build) -> None:
     built.run("UPDATE paceline_broadcast SET next_run_at = 1700000000 WHERE next_run_at IS NOT NULL")
     Broadcasts(built.engine).steer()
     assert len(its_runs(built)) == 2
+
+
+def test_each_run_that_was_missed_while_no_worker_ran_is_made_once(build: Build) -> None:
+    # given a recurrence of each minute, and workers that were away for three minutes
+    built = build()
+    view = built.client.broadcast("news", HI, rows(1), ACCOUNT, cron="* * * * *", timezone="Europe/London")
+    first = time.time() // 60 * 60 - 180
+    built.run("UPDATE paceline_broadcast SET next_run_at = :at", at=first)
+
+    # when they are back
+    for _ in range(6):
+        Broadcasts(built.engine).steer()
+
+    # then there is a run for each of those minutes, and the next one is in the future
+    made = sorted(row["run_at"] for row in built.rows("SELECT run_at FROM paceline_broadcast WHERE parent IS NOT NULL"))
+    assert made == [first + 60 * number for number in range(len(made))]
+    assert len(made) >= 4
+    following = view.refresh().next_run_at
+    assert following is not None
+    assert following.timestamp() == made[-1] + 60
 
 
 def test_a_paused_recurrence_makes_no_run_and_a_cancelled_one_never_again(build: Build) -> None:

@@ -1,5 +1,6 @@
 """Broadcasts of the in-memory client, for applications' own tests: checked like real ones, kept in the outbox."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,21 @@ def test_what_is_refused_leaves_nothing(client: InMemoryClient) -> None:
     assert client.broadcasts() == []
 
 
+def test_the_file_of_the_recipients_is_not_replaced_by_that_of_the_rejects(
+    client: InMemoryClient, tmp_path: Path
+) -> None:
+    # given the same file for both, written in two ways
+    file = tmp_path / "people.csv"
+    file.write_text("phone,name\n+15550100,Ada\n", encoding="utf-8")
+    same = tmp_path / "." / ".." / tmp_path.name / "people.csv"
+
+    # when it is to be sent or looked at, then it is refused, and the file is as it was
+    for call in (client.broadcast, client.preview):
+        with pytest.raises(InvalidMessage, match="rejects: is the recipients' own file"):
+            call("b", HELLO, file, "sms", rejects=same)
+    assert file.read_text(encoding="utf-8") == "phone,name\n+15550100,Ada\n"
+
+
 def test_the_same_name_is_the_same_or_a_conflict(client: InMemoryClient) -> None:
     first = client.broadcast("b", HELLO, PEOPLE, "sms")
     assert client.broadcast("b", HELLO, PEOPLE, "sms").id == first.id
@@ -62,10 +78,34 @@ def test_it_is_steered_and_retried(client: InMemoryClient) -> None:
     client.fail(client.outbox[1].id, "BLOCKED")
     assert client.retry_broadcast("b", "RATE") == 1
     assert view.cancel().counts["cancelled"] == 4
-    with pytest.raises(PacelineError, match="is cancelled"):
+    with pytest.raises(PacelineError, match="is cancelled: it cannot be resumed any more"):
         view.resume()
+    with pytest.raises(PacelineError, match="is cancelled: nothing of it is sent any more"):
+        client.retry_broadcast("b")
     with pytest.raises(BroadcastNotFound):
         client.get_broadcast("c")
+
+
+def test_one_that_is_over_says_what_is_short_and_is_steered_no_more(client: InMemoryClient) -> None:
+    # given one of which everything has left, and one message failed
+    view = client.broadcast("b", HELLO, PEOPLE, "sms")
+    client.fail(client.outbox[0].id, "BLOCKED")
+    for item in client.outbox[1:]:
+        client.deliver(item.id)
+
+    # then it says so, as a real one does, and refuses what a real one refuses
+    assert (view.refresh().status, view.refresh().reason) == ("finished", "1 failed")
+    for steer, step in ((view.pause, "paused"), (view.resume, "resumed"), (view.cancel, "cancelled")):
+        with pytest.raises(PacelineError, match=f"The broadcast 'b' is finished: it cannot be {step} any more"):
+            steer()
+
+
+def test_each_step_is_an_event(client: InMemoryClient) -> None:
+    view = client.broadcast("b", HELLO, PEOPLE, "sms")
+    view.pause().resume().cancel().cancel()
+    said = [event.data for event in client.events() if event.kind == "broadcast"]
+    assert [data["status"] for data in said] == ["running", "paused", "resumed", "cancelled"]
+    assert {(data["id"], data["name"], data["via"]) for data in said} == {(view.id, "b", "sms")}
 
 
 def test_a_sample_is_an_ordinary_message(client: InMemoryClient) -> None:

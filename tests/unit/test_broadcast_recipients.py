@@ -80,7 +80,9 @@ def test_a_broken_csv_is_one_sentence_with_its_line(tmp_path: Path, name: str) -
         ("", "recipients: holds no recipient"),
         ('{"id": 1}\n{"id": \n', "recipients: line 2 is not JSON: write one object a line"),
         ('["a"]\n', "recipients: line 1 must be an object of columns and their values"),
-        ('{"id": ["a"]}\n', "recipients: line 1 may hold text and numbers only"),
+        ('{"id": ["a"]}\n', "recipients: line 1 holds neither text nor a number in id: write it as text"),
+        ('{"id": NaN}\n', "recipients: line 1 holds neither text nor a number in id: write it as text"),
+        ('{"id": 1e999}\n', "recipients: line 1 holds neither text nor a number in id: write it as text"),
         ("[" * 100_000, "recipients: line 1 is not JSON: write one object a line"),
     ],
 )

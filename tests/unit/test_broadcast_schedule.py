@@ -3,6 +3,7 @@
 # ruff: noqa: DTZ001  # times on a wall have no zone
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -102,11 +103,16 @@ REFUSED = [
     ({"send_at": datetime(2026, 2, 1), "timezone": "recipient"}, "send_at: must lie in the future"),
     ({"send_at": LOCAL}, "send_at: must have a time zone of its own, or a timezone beside it"),
     ({"send_at": datetime(2026, 3, 29, 1, 30), "timezone": LONDON}, "send_at: does not exist in Europe/London"),
+    ({"send_at": datetime(2026, 3, 29, 1, 30, tzinfo=ZoneInfo(LONDON))}, "send_at: does not exist in Europe/London"),
     ({"send_at": "tomorrow"}, "send_at: must be a datetime"),
     ({"expires_at": datetime(2026, 2, 1, tzinfo=UTC)}, "expires_at: must lie in the future, and after send_at"),
     ({"expires_at": LOCAL}, "expires_at: must have an offset, such as +01:00 or Z, unless timezone names a zone"),
     ({"expires_at": LOCAL, "timezone": "recipient"}, "expires_at: must have an offset"),
     ({"expires_at": datetime(2026, 3, 29, 1, 30), "timezone": LONDON}, "expires_at: does not exist in Europe/London"),
+    (
+        {"expires_at": datetime(2026, 3, 29, 1, 30, tzinfo=ZoneInfo(LONDON))},
+        "expires_at: does not exist in Europe/London",
+    ),
     ({"expires_at": datetime(2026, 2, 1), "timezone": LONDON}, "expires_at: must lie in the future"),
     ({"expires_at": "tomorrow"}, "expires_at: must be a datetime with a time zone"),
     ({"send_at": AWARE, "expires_at": AWARE}, "expires_at: must lie in the future, and after send_at"),

@@ -110,5 +110,13 @@ def test_any_lines_end_within_a_window_of_what_was_foretold(seed: int) -> None:
         assert said[line] == pytest.approx(seen[line], abs=CYCLE + 0.1), line
 
 
+@pytest.mark.parametrize("limits", [("20/10s", "60/minute"), ("60/minute", "20/10s")])
+def test_of_two_limits_that_are_used_up_the_one_that_takes_the_time_is_named(limits: tuple[str, str]) -> None:
+    """Without 60 a minute 150 would be gone in 74 seconds, without 20 in 10 in 121; with both it takes 132."""
+    found = simulate(0.0, [Bound(Limit.parse(text), GUARD) for text in limits], [Queue("mine", 150, 2)])["mine"]
+    assert found.finish_at == pytest.approx(131.5, abs=0.1)
+    assert found.limited_by == "60/minute"
+
+
 def test_the_debt_is_the_stores() -> None:
     assert DEBT == STRIDE_DEBT == store.STRIDE_DEBT

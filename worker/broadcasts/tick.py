@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, bindparam, literal_column, select, up
 
 from paceline import tables
 from paceline.broadcast import hosted
-from paceline.broadcast.control import counts_of
+from paceline.broadcast.control import counts_of, shortfall
 from paceline.broadcast.definition import RAMP_DAY, Definition
 from paceline.broadcast.runs import new_run
 from paceline.broadcast.schedule import next_run, zone_of
@@ -32,6 +32,8 @@ MESSAGE = tables.columns(tables.Message)
 
 OPEN: Any = literal_column("status NOT IN ('finished', 'cancelled')")  # as it stands in the partial index
 STEERED = ("scheduled", "running")
+
+CATCH_UP = 3600.0  # seconds for which runs may be late and are all made; our choice, longer than any restart takes
 
 log = structlog.get_logger("paceline.broadcast")
 
@@ -179,8 +181,10 @@ class Broadcasts:
             parent = connection.execute(select(BROADCAST).where(BROADCAST.c.id == row.id)).one()
             run = new_run(CoreTransaction(connection), parent, definition, due, name)
             log.info("broadcast_run", broadcast=row.id, run=run)
-        # Runs that were missed while nothing ran, or while it was paused, are not made up for.
-        following = next_run(definition.cron, definition.timezone, row.now)
+        # After a crash each run that was missed is made, one at a time. Whoever was away for longer does not want
+        # a day's worth of them at once, nor what came while it was paused.
+        caught_up = due is None or row.paused or due < row.now - CATCH_UP
+        following = next_run(definition.cron, definition.timezone, row.now if caught_up else due)
         values = {"next_run_at": following, "updated_at": now()}
         connection.execute(update(BROADCAST).where(BROADCAST.c.id == row.id).values(values))
 
@@ -209,13 +213,7 @@ def _result(connection: Connection, row: Any) -> tuple[dict[str, int], str | Non
     if standing is not None:
         return dict(standing.counts), standing.reason
     counts = counts_of(connection, row.id)
-    return counts, _shortfall(counts)
-
-
-def _shortfall(counts: dict[str, int]) -> str | None:
-    """Why it ended with fewer than it began with."""
-    short = {name: counts[name] for name in ("failed", "expired", "cancelled", "unknown") if counts.get(name)}
-    return ", ".join(f"{number:,} {name}" for name, number in short.items()) or None
+    return counts, shortfall(counts)
 
 
 _COLUMNS = (
