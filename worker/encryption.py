@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, func, or_, select, tuple_, update
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, or_, select, tuple_, update
 
 from paceline import tables
 from paceline.broadcast.steps import BROADCAST_EVENT
@@ -196,7 +196,7 @@ def suppressed(keys: Keyring, reading: Connecting, writing: Connecting) -> int:
             return total
         with writing() as connection:
             safe = content_of(connection)
-            total += sum(_rename(connection, keys, safe, row) for row in rows)
+            total += _rename(connection, keys, safe, rows)
         last = (rows[-1].channel, rows[-1].recipient)
 
 
@@ -215,17 +215,39 @@ def _replace(connection: Connection, table: Any, value: Any, row: Any, fresh: st
     return connection.execute(update(table).where(same).values({value.name: fresh})).rowcount
 
 
-def _rename(connection: Connection, keys: Keyring, safe: Content, row: Any) -> int:
-    clear = row.recipient
-    if row.sealed is not None:
-        try:
-            clear = keys.open(row.sealed, "suppression", row.channel, row.recipient)
-        except Unreadable:
-            return 0
-    name = safe.name(row.channel, clear)
-    mine = and_(suppression.c.channel == row.channel, suppression.c.recipient == row.recipient)
-    twin = and_(suppression.c.channel == row.channel, suppression.c.recipient == name)
-    if name != row.recipient and connection.scalar(select(suppression.c.channel).where(twin)):
-        return connection.execute(delete(suppression).where(mine)).rowcount
-    values = {"recipient": name, "sealed": sealed(safe, row.channel, clear)}
-    return connection.execute(update(suppression).where(mine).values(values)).rowcount
+def _rename(connection: Connection, keys: Keyring, safe: Content, rows: Sequence[Any]) -> int:
+    """A chunk of the list in statements for all of it: whoever switches encryption on waits for a million of them."""
+    clear = {row: found for row in rows if (found := _clear(keys, row)) is not None}
+    named = {row: (row.channel, safe.name(row.channel, recipient)) for row, recipient in clear.items()}
+    pair = tuple_(suppression.c.channel, suppression.c.recipient)
+    there = {
+        tuple(row)
+        for row in connection.execute(
+            select(suppression.c.channel, suppression.c.recipient).where(pair.in_(named.values()))
+        )
+    }
+    twins = {row for row, name in named.items() if name in there and name[1] != row.recipient}
+    changes = [
+        {**_old(row), "new": named[row][1], "said": sealed(safe, row.channel, recipient)}
+        for row, recipient in clear.items()
+        if row not in twins
+    ]
+    mine = and_(suppression.c.channel == bindparam("channel_"), suppression.c.recipient == bindparam("recipient_"))
+    if twins:
+        connection.execute(delete(suppression).where(mine), [_old(row) for row in twins])
+    if changes:
+        again = update(suppression).where(mine).values(recipient=bindparam("new"), sealed=bindparam("said"))
+        connection.execute(again, changes)
+    return len(clear)
+
+
+def _clear(keys: Keyring, row: Any) -> str | None:
+    """Whom the entry is about; None if nobody can tell."""
+    try:
+        return keys.open(row.sealed, "suppression", row.channel, row.recipient) if row.sealed else str(row.recipient)
+    except Unreadable:
+        return None
+
+
+def _old(row: Any) -> dict[str, str]:
+    return {"channel_": row.channel, "recipient_": row.recipient}

@@ -258,6 +258,22 @@ def test_what_was_stored_before_there_was_a_key_goes_on_and_is_encrypted_when_as
     assert built.rows("SELECT status FROM paceline_message WHERE id = :id", id=waiting) == [{"status": "accepted"}]
 
 
+def test_whoever_stands_on_the_list_in_both_forms_stands_there_once(build: Build, sandbox: SandboxServer) -> None:
+    """Given an opt-out in the clear beside the encrypted one, when all is encrypted, then one is left."""
+    built = installed(build, sandbox, KEY)
+    built.client.suppress("aurogy", recipient(1))
+    for number in (1, 2):
+        built.run(
+            "INSERT INTO paceline_suppression (channel, recipient, at, source) VALUES ('aurogy', :who, 1, 'operator')",
+            who=recipient(number),
+        )
+
+    with reopened(built, KEY) as (opened, client):
+        Encryption(opened, wait=lambda _: None).run()
+        assert sorted(view.recipient for view in client.suppressions()) == [recipient(1), recipient(2)]
+    assert len(built.rows("SELECT 1 FROM paceline_suppression WHERE sealed IS NOT NULL")) == 2
+
+
 def test_what_is_erased_is_erased_and_counts_remain(build: Build, sandbox: SandboxServer) -> None:
     built = installed(build, sandbox, KEY)
     sent = built.text(1).id
