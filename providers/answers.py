@@ -14,6 +14,7 @@ from typing import Any
 from providers.base import Response
 
 LONGEST_WAIT = 366 * 86_400.0  # seconds
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -58,11 +59,14 @@ def retry_after(response: Response) -> float | None:
     """Seconds to wait by the Retry-After header, as delta-seconds or HTTP-date (RFC 9110, section 10.2.3).
 
     A date is read against the answer's own Date, so that no two clocks are compared; None if absent or unreadable.
-    Never more than `LONGEST_WAIT`, so that whatever a provider writes can be added to a time.
+    What the RFC does not allow and some write all the same is believed where it can only mean one wait: fractions of a
+    second, and of several numbers the largest. Never more than `LONGEST_WAIT`, so that whatever a provider writes can
+    be added to a time.
     """
     value = response.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value), LONGEST_WAIT)
+    numbers = [number.strip() for number in value.split(",")]
+    if all(map(_SECONDS.fullmatch, numbers)):
+        return min(max(map(float, numbers)), LONGEST_WAIT)
     until = http_date(value)
     if until is None:
         return None

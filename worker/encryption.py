@@ -4,15 +4,17 @@ and under an older one. In chunks, each a transaction; whatever changes a value 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, func, or_, select, tuple_, update
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, or_, select, tuple_, update
 
 from paceline import tables
 from paceline.broadcast.steps import BROADCAST_EVENT
 from paceline.broadcast.stored import PLACE as BROADCAST
-from paceline.ciphers import Unreadable
+from paceline.ciphers import SEARCHED, Unreadable
 from paceline.content import NAMED, SAID, Content, Keyring, content_of, keyring_of
 from paceline.database import read, write
 from paceline.directory import FRESH_FOR
@@ -28,6 +30,7 @@ CHUNK = 500  # rows a transaction
 REST = 1.0  # times what a chunk took, until the next
 
 Place = Callable[[Any], tuple[str, ...]]
+Connecting = Callable[[], AbstractContextManager[Connection]]
 
 message, event = tables.columns(tables.Message), tables.columns(tables.Event)
 webhook, job = tables.columns(tables.Webhook), tables.columns(tables.Job)
@@ -70,11 +73,14 @@ SEALED_COLUMNS = (
     Column(broadcast, "definition", lambda row: (BROADCAST, row.id)),
 )
 
-# Columns of digests: of a recipient, of what a broadcast says, and of whom it is for.
-NAMED_COLUMNS: Mapping[Any, Callable[[Content, str], str]] = {
-    webhook.c.recipient: lambda safe, value: safe.name("", value),
-    broadcast.c.digest: lambda safe, value: safe.keyed(value),
-    broadcast.c.read_digest: lambda safe, value: safe.keyed(value),
+# Columns that are compared, and how their values begin once that is done: digests of a recipient, of what a broadcast
+# says and of whom it is for, and providers' ids.
+NAMED_COLUMNS: Mapping[Any, tuple[str, Callable[[Content, str], str]]] = {
+    webhook.c.recipient: (NAMED, lambda safe, value: safe.name("", value)),
+    broadcast.c.digest: (NAMED, lambda safe, value: safe.keyed(value)),
+    broadcast.c.read_digest: (NAMED, lambda safe, value: safe.keyed(value)),
+    message.c.provider_message_id: (SEARCHED, lambda safe, value: safe.id(value)),
+    webhook.c.provider_message_id: (SEARCHED, lambda safe, value: safe.id(value)),
 }
 
 
@@ -126,8 +132,8 @@ class Encryption:
 
     def _pass(self, keys: Keyring) -> int:
         total = sum(self._column(keys, column) for column in SEALED_COLUMNS)
-        total += sum(self._named(column, digest) for column, digest in NAMED_COLUMNS.items())
-        return total + self._suppressed(keys)
+        total += sum(self._named(column, mark, form) for column, (mark, form) in NAMED_COLUMNS.items())
+        return total + suppressed(keys, partial(read, self._engine), partial(write, self._engine))
 
     def _column(self, keys: Keyring, column: Column) -> int:
         value = column.table.c[column.name]
@@ -145,12 +151,14 @@ class Encryption:
 
         return self._walk(column.table.c.id, (value.label("value"), *column.by), other, change)
 
-    def _named(self, value: Any, digest: Callable[[Content, str], str]) -> int:
-        other = and_(value.is_not(None), value != "", func.substr(value, 1, len(NAMED)) != NAMED)
+    def _named(self, value: Any, mark: str, form: Callable[[Content, str], str]) -> int:
+        other = and_(value.is_not(None), value != "", func.substr(value, 1, len(mark)) != mark)
+        if mark == SEARCHED:
+            other = and_(other, value.like("%@%"))
 
         def change(connection: Connection, rows: Sequence[Any]) -> int:
             safe = content_of(connection)
-            return sum(_replace(connection, value.table, value, row, digest(safe, row.value)) for row in rows)
+            return sum(_replace(connection, value.table, value, row, form(safe, row.value)) for row in rows)
 
         return self._walk(value.table.c.id, (value.label("value"),), other, change)
 
@@ -171,21 +179,25 @@ class Encryption:
             last = rows[-1].id
             self._wait(REST * (time.monotonic() - began))
 
-    def _suppressed(self, keys: Keyring) -> int:
-        """The list: who stands there in the clear, or encrypted under an older key."""
-        pair = tuple_(suppression.c.channel, suppression.c.recipient)
-        other = or_(suppression.c.sealed.is_(None), func.substr(suppression.c.sealed, 1, len(keys.mark)) != keys.mark)
-        query = select(suppression).where(other).order_by(suppression.c.channel, suppression.c.recipient).limit(CHUNK)
-        last, total = None, 0
-        while True:
-            with read(self._engine) as connection:
-                rows = connection.execute(query if last is None else query.where(pair > tuple_(*last))).all()
-            if not rows:
-                return total
-            with write(self._engine) as connection:
-                safe = content_of(connection)
-                total += sum(_rename(connection, keys, safe, row) for row in rows)
-            last = (rows[-1].channel, rows[-1].recipient)
+
+def suppressed(keys: Keyring, reading: Connecting, writing: Connecting) -> int:
+    """Bring the list of opt-outs under the first key: who stands there in the clear, or under an older one.
+
+    How many entries it were. All in one transaction, if both give its connection.
+    """
+    pair = tuple_(suppression.c.channel, suppression.c.recipient)
+    other = or_(suppression.c.sealed.is_(None), func.substr(suppression.c.sealed, 1, len(keys.mark)) != keys.mark)
+    query = select(suppression).where(other).order_by(suppression.c.channel, suppression.c.recipient).limit(CHUNK)
+    last, total = None, 0
+    while True:
+        with reading() as connection:
+            rows = connection.execute(query if last is None else query.where(pair > tuple_(*last))).all()
+        if not rows:
+            return total
+        with writing() as connection:
+            safe = content_of(connection)
+            total += _rename(connection, keys, safe, rows)
+        last = (rows[-1].channel, rows[-1].recipient)
 
 
 def _again(keys: Keyring, safe: Content, stored: str, place: tuple[str, ...]) -> str:
@@ -203,17 +215,39 @@ def _replace(connection: Connection, table: Any, value: Any, row: Any, fresh: st
     return connection.execute(update(table).where(same).values({value.name: fresh})).rowcount
 
 
-def _rename(connection: Connection, keys: Keyring, safe: Content, row: Any) -> int:
-    clear = row.recipient
-    if row.sealed is not None:
-        try:
-            clear = keys.open(row.sealed, "suppression", row.channel, row.recipient)
-        except Unreadable:
-            return 0
-    name = safe.name(row.channel, clear)
-    mine = and_(suppression.c.channel == row.channel, suppression.c.recipient == row.recipient)
-    twin = and_(suppression.c.channel == row.channel, suppression.c.recipient == name)
-    if name != row.recipient and connection.scalar(select(suppression.c.channel).where(twin)):
-        return connection.execute(delete(suppression).where(mine)).rowcount
-    values = {"recipient": name, "sealed": sealed(safe, row.channel, clear)}
-    return connection.execute(update(suppression).where(mine).values(values)).rowcount
+def _rename(connection: Connection, keys: Keyring, safe: Content, rows: Sequence[Any]) -> int:
+    """A chunk of the list in statements for all of it: whoever switches encryption on waits for a million of them."""
+    clear = {row: found for row in rows if (found := _clear(keys, row)) is not None}
+    named = {row: (row.channel, safe.name(row.channel, recipient)) for row, recipient in clear.items()}
+    pair = tuple_(suppression.c.channel, suppression.c.recipient)
+    there = {
+        tuple(row)
+        for row in connection.execute(
+            select(suppression.c.channel, suppression.c.recipient).where(pair.in_(named.values()))
+        )
+    }
+    twins = {row for row, name in named.items() if name in there and name[1] != row.recipient}
+    changes = [
+        {**_old(row), "new": named[row][1], "said": sealed(safe, row.channel, recipient)}
+        for row, recipient in clear.items()
+        if row not in twins
+    ]
+    mine = and_(suppression.c.channel == bindparam("channel_"), suppression.c.recipient == bindparam("recipient_"))
+    if twins:
+        connection.execute(delete(suppression).where(mine), [_old(row) for row in twins])
+    if changes:
+        again = update(suppression).where(mine).values(recipient=bindparam("new"), sealed=bindparam("said"))
+        connection.execute(again, changes)
+    return len(clear)
+
+
+def _clear(keys: Keyring, row: Any) -> str | None:
+    """Whom the entry is about; None if nobody can tell."""
+    try:
+        return keys.open(row.sealed, "suppression", row.channel, row.recipient) if row.sealed else str(row.recipient)
+    except Unreadable:
+        return None
+
+
+def _old(row: Any) -> dict[str, str]:
+    return {"channel_": row.channel, "recipient_": row.recipient}

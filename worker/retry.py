@@ -213,7 +213,7 @@ def _retry(reason: str, sender: Sender, standing: Standing, *, unresolved: bool)
 
 
 def _closure(retry_after: float | None, reason: str, standing: Standing, reach: Reach = Reach.LANE) -> Closure:
-    if retry_after is None:
+    if not retry_after:  # "now", or a date that is over: whoever refuses and says so names no time either
         return Closure(reach, backoff(standing.refusals), reason, probe=True)
     if retry_after > OPERATOR_AFTER:
         days = retry_after / 86400

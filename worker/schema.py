@@ -1,6 +1,7 @@
 """Bringing the database up to this version, and publishing in it what producers must know."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from paceline.database import read, write
 from paceline.directory import VERSION
 from paceline.errors import DatabaseNotReady
 from paceline.status import LEVELS
+from worker.encryption import suppressed
 from worker.jobs.statements import relane
 from worker.lanes.moving import REOPENED, move
 from worker.lanes.topology import Sender, Topology
@@ -88,13 +90,19 @@ def _installation(connection: Connection) -> str:
 
 
 def _content(connection: Connection) -> None:
-    """Make the content keys of this configuration those of the installation; digests keep their secret."""
+    """Make the content keys of this configuration those of the installation; digests keep their secret.
+
+    Where it was in the clear, the list of opt-outs changes in the same transaction: nobody is sought there in one form
+    while they stand there in another.
+    """
     table = tables.columns(tables.Installation)
     said, secret = connection.execute(select(table.c.content, table.c.digest_secret)).one()
     keys = keyring_of(connection)
     if keys.ids != tuple(key_ids(said)) or not keys.ids:
         prepared = keys.prepared(said, secret)
         connection.execute(update(table).values(content=prepared, digest_secret="" if prepared else secret))
+        if prepared and not said:
+            suppressed(keys, lambda: nullcontext(connection), lambda: nullcontext(connection))
 
 
 def check_content(engine: Engine) -> None:

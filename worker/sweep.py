@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from paceline.clock import now
 from paceline.database import write
+from paceline.errors import ContentLocked
 from paceline.status import Status
 from worker.adoption import Adoption
 from worker.hooks.inbound import Inbox
@@ -136,11 +137,17 @@ class Sweeper:
         return ended + self._repeat(lambda connection: self._jobs.end_leases(connection, LEASE_OVER))
 
     def match_parked(self) -> int:
-        """Look again for the messages of webhooks that came before their message was known."""
+        """Look again for the messages of webhooks that came before their message was known.
+
+        Where the key for content is missing they wait for a worker that has it.
+        """
         total = 0
         while True:
-            due, parked = self._inbox.match_parked(CHUNK)
-            self._adoption.adopt(parked)
+            try:
+                due, parked = self._inbox.match_parked(CHUNK)
+                self._adoption.adopt(parked)
+            except ContentLocked:
+                return total
             total += due
             if due < CHUNK:
                 return total

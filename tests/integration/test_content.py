@@ -223,16 +223,25 @@ def test_a_new_key_reads_what_the_old_one_wrote_and_then_does_without_it(
 def test_what_was_stored_before_there_was_a_key_goes_on_and_is_encrypted_when_asked(
     build: Build, receive: Receive, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
-    """Given an installation in the clear, when it is given a key, then all of it is read, opt-outs are known once it is
-    encrypted, and nothing of it stands in the database any more."""
+    """Given an installation in the clear, when it is given a key, then all of it is read, opt-outs are known from the
+    first moment, and once it is encrypted nothing of it stands in the database any more."""
     built = installed(build, sandbox)
     everything(built, receive(built), tmp_path)
     waiting = built.text(5, idempotency_key="five").id
+    unwanted = built.text(6).id
+    built.client.suppress("aurogy", recipient(6))
 
     with reopened(built, KEY) as (opened, client), replaced(built, opened):
         with pytest.raises(ContentLocked, match="run `paceline migrate` with it"):
             client.enqueue(Text("auro_usr_00000001a", "x"), via=ACCOUNT)
         schema.publish(opened, built.topology)
+        with (
+            Client(tmp_path / "again.toml", environ={"PACELINE_CONTENT_KEY": printed(KEY)}) as fresh,
+            pytest.raises(Suppressed),
+        ):
+            fresh.enqueue(Text(PLANTED["who opted out"], "x"), via=ACCOUNT)
+        built.service().pump.run_slice(0.5)
+        assert built.rows("SELECT status FROM paceline_message WHERE id = :id", id=unwanted) == [{"status": "failed"}]
         Encryption(opened, wait=lambda _: None).run()
         with Client(tmp_path / "again.toml", environ={"PACELINE_CONTENT_KEY": printed(KEY)}) as fresh:
             assert fresh.status(idempotency_key="one").metadata == {"order": PLANTED["metadata"]}
@@ -240,11 +249,30 @@ def test_what_was_stored_before_there_was_a_key_goes_on_and_is_encrypted_when_as
             with pytest.raises(Suppressed):
                 fresh.enqueue(Text(PLANTED["who opted out"], "x"), via=ACCOUNT)
         service = built.service()
-        until(lambda: (service.tick(), service.pump.run_slice(0.5), built.statuses().keys() == {"accepted"})[-1])
-        where = {name: columns for name, columns in places(opened, PLANTED).items() if columns}
-        assert where in ({}, {"an address": {"paceline_message.provider_message_id"}})
-        assert found(PLANTED, raw(built)) <= {"an address"}
+        until(
+            lambda: (service.tick(), service.pump.run_slice(0.5), not {"queued", "sending"} & built.statuses().keys())[
+                -1
+            ]
+        )
+        assert {name: columns for name, columns in places(opened, PLANTED).items() if columns} == {}
+        assert found(PLANTED, raw(built)) == set()
     assert built.rows("SELECT status FROM paceline_message WHERE id = :id", id=waiting) == [{"status": "accepted"}]
+
+
+def test_whoever_stands_on_the_list_in_both_forms_stands_there_once(build: Build, sandbox: SandboxServer) -> None:
+    """Given an opt-out in the clear beside the encrypted one, when all is encrypted, then one is left."""
+    built = installed(build, sandbox, KEY)
+    built.client.suppress("aurogy", recipient(1))
+    for number in (1, 2):
+        built.run(
+            "INSERT INTO paceline_suppression (channel, recipient, at, source) VALUES ('aurogy', :who, 1, 'operator')",
+            who=recipient(number),
+        )
+
+    with reopened(built, KEY) as (opened, client):
+        Encryption(opened, wait=lambda _: None).run()
+        assert sorted(view.recipient for view in client.suppressions()) == [recipient(1), recipient(2)]
+    assert len(built.rows("SELECT 1 FROM paceline_suppression WHERE sealed IS NOT NULL")) == 2
 
 
 def test_what_is_erased_is_erased_and_counts_remain(build: Build, sandbox: SandboxServer) -> None:
@@ -284,6 +312,33 @@ def test_an_accepted_message_whose_answer_was_lost_is_found_by_its_recipient(
 
     view = built.client.status(sent)
     assert (view.status, view.provider_message_id) == ("delivered", "msg_theirs")
+
+
+@pytest.mark.parametrize("stored", ["encrypted", "in the clear"])
+def test_a_report_finds_its_message_in_whatever_form_either_holds_the_id(
+    build: Build, sandbox: SandboxServer, stored: str
+) -> None:
+    """Given a report that waits for its message, when the message's id is known, encrypted or not, then it is matched:
+    by a worker that has the key, and one that has not leaves it."""
+    built = installed(build, sandbox, KEY)
+    sandbox.fault("aurogy", kind="close", accept=True)
+    service, sent, theirs = built.service(), built.text(1).id, "message@theirs"
+    until(lambda: (service.tick(), service.pump.run_slice(0.5), built.statuses() == {"unknown": 1})[-1])
+    with receiving(built.engine, built.topology) as hooks:
+        assert hooks.post(report(theirs, "delivered", recipient(1))) == 200
+    [row] = built.rows("SELECT provider_message_id AS id FROM paceline_webhook")
+    assert theirs not in row["id"]
+    forms = (row["id"], theirs) if stored == "encrypted" else (theirs, row["id"])
+    built.run("UPDATE paceline_message SET status = 'accepted', provider_message_id = :id", id=forms[0])
+    built.run("UPDATE paceline_webhook SET match_at = 1, provider_message_id = :id", id=forms[1])
+
+    with reopened(built, WRONG_KEY) as (opened, _), replaced(built, opened):
+        built.service().sweep()
+    assert built.client.status(sent).status == "accepted"
+
+    built.run("UPDATE paceline_webhook SET match_at = 1")
+    assert built.service().sweep()["parked"] == 1
+    assert built.client.status(sent).status == "delivered"
 
 
 def test_an_opt_out_that_a_provider_reports_ends_what_waits_and_names_nobody(

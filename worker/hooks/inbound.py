@@ -249,12 +249,14 @@ class Inbox:
         if not reports:
             return {}
         safe = content_of(connection)
-        # One that was accepted before there was a key for content has its id in the clear.
+        # What came before there was a key for content has its id in the clear until `encrypt` comes to it.
+        plain = {report.webhook: safe.id_in(report.provider_message_id) for report in reports}
+        named = {report.webhook: (report.fingerprint, plain[report.webhook]) for report in reports}
         wanted = {
-            (account, stored): (report.fingerprint, report.provider_message_id)
+            (account, stored): named[report.webhook]
             for report in reports
             for account in self.accounts_of(report.fingerprint)
-            for stored in {report.provider_message_id, safe.id_in(report.provider_message_id)}
+            for stored in {report.provider_message_id, plain[report.webhook], safe.id(plain[report.webhook])}
         }
         rows = encode([{"account": account, "provider_message_id": id_} for account, id_ in wanted])
         found = connection.execute(self._statements.look_up, {"rows": rows}).all()
@@ -262,7 +264,6 @@ class Inbox:
         standing = {
             wanted[account, name]: Standing(id_, account, Status(status)) for id_, account, status, name in found
         }
-        named = {report.webhook: (report.fingerprint, report.provider_message_id) for report in reports}
         return {webhook: standing[name] for webhook, name in named.items() if name in standing}
 
     def _write(self, connection: Connection, moved: Sequence[Standing], adopted: str | None = None) -> None:
