@@ -23,6 +23,7 @@ BROADCAST = tables.columns(tables.Broadcast)
 OPERATION = "broadcast"  # the provider's, which does it all
 SOURCE = "source_url"  # the argument that says where its recipients are
 OURS = ("local_send_at", "zone_column", "cron", "expires_at", "sending_hours", "default_region", "ramp_up")
+UNRANKED = {"priority": "bulk", "weight": 1.0}  # there is no line of ours to share: as they are where nothing was said
 
 TOTALS = ("recipients", "duplicates", "suppressed", "invalid", "messages", "parts")  # which its provider counts
 
@@ -48,9 +49,10 @@ def hosted(definition: Definition, source: Source) -> Definition:
     """The definition with where its recipients are. Raises `InvalidMessage` for what the provider cannot keep to."""
     if not isinstance(source, str) or not source.startswith(URLS):
         raise BadRecipients("recipients", "must be the https URL of a CSV file, which this account's provider imports")
-    for name in (*OURS, "defaults"):
-        if getattr(definition, name):
-            raise InvalidMessage(name, "is not for this account, whose provider sends broadcasts itself; leave it out")
+    said = [name for name in (*OURS, "defaults") if getattr(definition, name)]
+    said += [name for name, unsaid in UNRANKED.items() if getattr(definition, name) != unsaid]
+    if said:
+        raise InvalidMessage(said[0], "is not for this account, whose provider sends broadcasts itself; leave it out")
     return replace(definition, options={**definition.options, SOURCE: source})
 
 

@@ -83,6 +83,8 @@ def test_an_automatic_pause_is_reported_and_it_goes_on_when_resumed(
     [
         ({"recipients": [{"phone": "+15555560001"}]}, "recipients: must be the https URL of a CSV file"),
         ({"ramp_up": {"first": 5}}, "ramp_up: is not for this account"),
+        ({"priority": "normal"}, "priority: is not for this account"),
+        ({"weight": 2}, "weight: is not for this account"),
         ({"message": Text(to="+1{phone}", text="Hi")}, "to: must name the column of the numbers"),
         ({"timezone": None}, "timezone: is required for this account"),
         ({"timezone": "Europe/London"}, "scheduled_timezone: must be one of America/New_York"),
