@@ -13,7 +13,7 @@ from paceline.connection import engine, resolve
 from tests.acceptance.commands_support import ACCOUNT, RECIPIENT, Ran, clean_environment, configure
 
 Command = Callable[..., Ran]
-KINDS = ["contents", "messages", "events", "webhooks", "jobs", "idempotency_keys", "grants"]
+KINDS = ["contents", "messages", "events", "webhooks", "jobs", "broadcasts", "idempotency_keys", "grants"]
 
 
 @pytest.fixture
