@@ -83,6 +83,7 @@ def _storm(world: World) -> None:
         {"kind": "delay", "seconds": 6.0, "count": 2},
     )
     fault = dict(world.chance.choice(faults))
+    world.resets += int(str(fault["count"])) * (fault["kind"] == "refuse")
     world.sandbox.fault(world.chance.choice(list(SANDBOX.values())), str(fault.pop("kind")), **fault)
 
 

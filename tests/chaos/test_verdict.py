@@ -24,6 +24,8 @@ class Tale:
     entries: list[Entry] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
     deaths: list[float] = field(default_factory=list)
+    dealt: list[tuple[float, str]] = field(default_factory=list)
+    resets: int = 0
     enqueued: int = 2
     limit: int = LIMIT
 
@@ -241,6 +243,11 @@ def an_unknown_whose_head_alone_arrived(tale: Tale) -> None:
     tale.arrives(SMS, 0, 0.0, answer=503, fault="drop", recipient="")
 
 
+def an_unknown_on_a_connection_that_was_reset(tale: Tale) -> None:
+    unknown_of_what_never_left(tale)
+    tale.resets = 1
+
+
 def an_unknown_that_took_too_long(tale: Tale) -> None:
     tale.tried(SMS, "unknown", code="timeout")
     unknown(tale)
@@ -259,6 +266,7 @@ def an_unknown_that_took_too_long(tale: Tale) -> None:
         an_unknown_whose_process_died,
         an_unknown_by_the_providers_fault,
         an_unknown_whose_head_alone_arrived,
+        an_unknown_on_a_connection_that_was_reset,
         an_unknown_that_took_too_long,
     ],
 )

@@ -85,8 +85,10 @@ def judge(world: World) -> Verdict:
         early=sum(_early(world, of_account) for of_account in entries.values()),
         throttled=sum(entry.status == 429 and not entry.fault for ledger in ledgers.values() for entry in ledger),
     )
-    # A request of which the head alone arrived names no recipient: it explains one message that nobody saw.
+    # A request of which the head alone arrived, or on a connection that was reset before anybody read from it, names no
+    # recipient: it explains one message that nobody saw.
     headless = {account: len(grouped[""]) for account, grouped in by_recipient.items()}
+    resets = world.resets
     for row in rows:
         account = str(row["key"]).rpartition("-")[0]
         found = by_recipient[account][_recipient(row)]
@@ -94,9 +96,11 @@ def judge(world: World) -> Verdict:
         repeatable = unknown[row["id"]] + (row["id"] in world.held) if account == REPEATS else 0
         _count(verdict, row, account, found, repeatable)
         if row["status"] == "unknown":
-            unseen = not found and row["reason"] != LEASE_OVER and headless[account] > 0
-            headless[account] -= unseen
-            _explain(verdict, row, found, unseen, world, slow)
+            missed = not found and row["reason"] != LEASE_OVER
+            head, reset = missed and headless[account] > 0, missed and not headless[account] and resets > 0
+            headless[account] -= head
+            resets -= reset
+            _explain(verdict, row, found, head or reset, world, slow)
     return verdict
 
 

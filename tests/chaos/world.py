@@ -126,6 +126,7 @@ class World:
     exits: int = 0  # processes that ended by themselves, because a server was away when they began
     held: set[str] = field(default_factory=set)  # what was under claim when a process died or stood still
     deaths: list[float] = field(default_factory=list)  # monotonic
+    resets: int = 0  # connections that the sandbox resets before it reads, so that its ledger knows nothing of them
     dealt: list[tuple[float, str]] = field(default_factory=list)  # monotonic, and the blow
     clocks: dict[int, Path] = field(default_factory=dict)  # by process id: what its wall clock is turned by
     asleep: "dict[float, subprocess.Popen[bytes]]" = field(default_factory=dict)
