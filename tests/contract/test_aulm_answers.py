@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paceline.status import Status
-from providers.aulm import ERRORS, PROVIDER, parse_probe, parse_response
+from providers.aulm import PROVIDER, parse_probe, parse_response
+from providers.aulm.wire import ERRORS
 from providers.base import (
     Accepted,
     Account,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from paceline.status import Status
 from providers.answers import sha256
-from providers.aulm import PROVIDER, parse_event, verify
+from providers.aulm import PROVIDER
+from providers.aulm.events import parse_event, verify
 from providers.base import Account, Event, Inbound
 
 SECRET = "aulm_whsec_b7e2d90c5f"

@@ -9,7 +9,8 @@ import pytest
 
 from paceline.messages import Media, Message, Text
 from paceline.status import Status
-from providers.aulm import PROVIDER, build_probe, build_request, parse_event, parse_probe, parse_response, verify
+from providers.aulm import PROVIDER, build_probe, build_request, parse_probe, parse_response
+from providers.aulm.events import parse_event, verify
 from providers.base import (
     Accepted,
     Account,
