@@ -46,11 +46,12 @@ class HooksSettings(Section):
 
 
 class WorkerSettings(Section):
-    """`[worker]`: processes, requests at once in each, and where answers stand that are files."""
+    """`[worker]`: processes, requests at once in each, and where they keep files: answers, and what is claimed."""
 
     processes: Processes = 2
     in_flight: InFlight = 64
     downloads: Directory = ".paceline/downloads"
+    in_hand: Directory = ".paceline/in-hand"
 
 
 class FlowerSettings(Section):

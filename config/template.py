@@ -32,6 +32,7 @@ HEAD = """\
 #processes = 2                               # that send, on this host
 #in_flight = 64                              # requests at once in each process
 #downloads = ".paceline/downloads"           # where a list that was asked for as a file stands until it is taken away
+#in_hand = ".paceline/in-hand"               # what is claimed and has not left: after a kill -9 it is sent by another
 
 [flower]
 #bind = "127.0.0.1:5555"                     # where it answers

@@ -98,6 +98,7 @@ def make_service(settings: Settings, installation: str, celery: Celery, hostname
         retention=retention_of(settings, opened, topology),
         callbacks=Callbacks.of(opened, settings.callback_url),
         downloads=Downloads(settings.connection.root / settings.worker.downloads),
+        in_hand=settings.connection.root / settings.worker.in_hand,
     )
 
 

@@ -25,10 +25,11 @@ from worker import delivery as deliveries
 from worker import kinds
 from worker.delivery import Delivery
 from worker.hooks.callbacks import NONE, Callbacks
+from worker.in_hand import InHand
 from worker.lanes.due import Due
 from worker.lanes.gate import AWAY, Gate, Gates
 from worker.lanes.slots import Slots
-from worker.lanes.topology import Lane, Topology
+from worker.lanes.topology import Lane, Topology, Work
 from worker.limits import Grant
 from worker.store import Store
 from worker.transport import Answer, Exchange, Guard, Transport
@@ -87,8 +88,10 @@ class Pump:
         in_flight: int,
         wake: Callable[[], None],
         callbacks: Callbacks = NONE,
+        hand: InHand | None = None,
     ) -> None:
         self.topology = topology
+        self.hand = hand or InHand(0)
         self.callbacks = callbacks
         self.store = store
         self.gates = gates
@@ -259,7 +262,10 @@ class Slice:
         claimed_at = time.monotonic()
         sent = self._in_flight
         try:
+            if order is not None:
+                self._pump.hand.claiming(order.operation_id)
             claim = written(self._pump.store, batch, order)
+            self._put_down(batch)
             self._file_steps(batch.jobs)
             self._pump.telemetry.flush()
             if claim is not None:
@@ -268,11 +274,18 @@ class Slice:
             if order is not None:
                 self._pump.slots.release(order.lane.name, order.total - (self._in_flight - sent))
 
+    def _put_down(self, batch: Batch) -> None:
+        """What was put back, or ended without a request, is in hand until the database knows."""
+        stored: tuple[Result | JobResult, ...] = (*batch.results, *batch.jobs)
+        for record in stored:
+            self._pump.hand.let_go(record.grant_id, record.id)
+
     def _deliver(self, claim: Claim, claimed_at: float) -> None:
         """Take tokens for what was claimed, send what got one, put back the rest, file the lane."""
         pump, lane = self._pump, claim.lane
         gate = pump.gates.of(lane)
         gate.claimed(claim)
+        pump.hand.claimed(claim.operation_id, [item.id for item in claim.messages if item.work is not Work.POLL])
         if claim.closed:
             self._file(lane, [claim.closed_for])
             return
@@ -320,6 +333,7 @@ class Slice:
             lease_until=delivery.claimed_at + lane.lease - needed,
             closed=gate.closed,
             stamp=lambda: gate.stamp(high=delivery.message.high),
+            leaving=lambda: self._pump.hand.let_go(delivery.grant_id, delivery.message.id),
         )
         return deliveries.exchange(delivery, request, guard)
 

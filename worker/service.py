@@ -4,6 +4,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 from redis import Redis
@@ -15,6 +16,7 @@ from paceline.database import read
 from worker.broadcasts.tick import Broadcasts
 from worker.downloads import Downloads
 from worker.hooks.callbacks import NONE, Callbacks
+from worker.in_hand import InHand
 from worker.lanes.backlog import waiting_lanes
 from worker.lanes.due import Due
 from worker.lanes.gate import Gates
@@ -24,7 +26,7 @@ from worker.ledger import Ledger
 from worker.limits import Limiter
 from worker.notify import Relay
 from worker.probe import Prober
-from worker.pump import NAP, Pump
+from worker.pump import NAP, SLICES, Pump
 from worker.retention import Retention
 from worker.routing import Routing
 from worker.store import Store
@@ -76,6 +78,7 @@ class Service:
         retention: Retention | None = None,
         callbacks: Callbacks = NONE,
         downloads: Downloads | None = None,
+        in_hand: Path | None = None,
     ) -> None:
         self.engine = engine
         self.client = client
@@ -86,12 +89,13 @@ class Service:
         self.due = Due(redis, installation)
         self.downloads = downloads
         self.transport = Transport(verify, downloads)
-        self.sweeper = Sweeper(engine, topology)
+        self.hand = _hand(in_flight * SLICES, in_hand)
+        self.sweeper = Sweeper(engine, topology, in_hand)
         self.relay = relay or Relay(engine)
         self.broadcasts = Broadcasts(engine, self._wake_via)
         self.retention = retention
         self.routing = Routing(engine, self.limiter, topology)
-        store, gates = Store(engine), Gates(topology, self.limiter, self.ledger)
+        store, gates = Store(engine, self.hand.process), Gates(topology, self.limiter, self.ledger)
         self.readiness = Readiness(engine, topology, Prober(store, gates, self.transport))
         self.pump = Pump(
             topology,
@@ -103,6 +107,7 @@ class Service:
             in_flight=in_flight,
             wake=wake,
             callbacks=callbacks,
+            hand=self.hand,
         )
         self._wake = wake
         self.chores = {name: threading.Lock() for name in ("tick", "sweep", "broadcast", "purge")}
@@ -183,3 +188,14 @@ class Service:
         self.pump.telemetry.close()
         self.relay.close()
         self.client.close()
+        self.hand.close()
+
+
+def _hand(capacity: int, directory: Path | None) -> InHand:
+    """What this process has in hand; it can do without a file: then more is unknown after its death."""
+    try:
+        return InHand(capacity, directory)
+    except OSError as error:
+        remedy = "let in_hand in [worker] name a directory that can be written to"
+        log.warning("no_file_of_what_is_in_hand", error=type(error).__name__, remedy=remedy)
+        return InHand(0)

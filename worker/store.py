@@ -37,10 +37,14 @@ log = structlog.get_logger("paceline.store")
 
 
 class Store:
-    """The database as the pump sees it. Every method is one transaction and safe to repeat unless it says otherwise."""
+    """The database as the pump sees it. Every method is one transaction and safe to repeat unless it says otherwise.
 
-    def __init__(self, engine: Engine) -> None:
+    Claims bear the name of this `process`, if it keeps a file of what it has in hand.
+    """
+
+    def __init__(self, engine: Engine, process: str | None = None) -> None:
         self._engine = engine
+        self._process = process
         self._statements = Statements(engine.dialect.name)
         self._suppressing = Suppressing(engine.dialect.name)
         self._foreign: set[str] = set()  # lanes that are another configuration's, of which the log has been told
@@ -142,6 +146,7 @@ class Store:
                     id=order.operation_id,
                     key=lane.key,
                     lane=lane.name,
+                    process=self._process,
                     high=sum(item.high for item in claim.messages),
                     rest=sum(not item.high for item in claim.messages),
                     created_at=now(),

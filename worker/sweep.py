@@ -5,7 +5,8 @@ claim's way.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -18,16 +19,20 @@ from sqlalchemy import (
     literal,
     literal_column,
     null,
+    or_,
     select,
+    union,
     update,
 )
 
 from paceline.clock import now
-from paceline.database import write
+from paceline.database import read, write
 from paceline.errors import ContentLocked
 from paceline.status import Status
 from worker.adoption import Adoption
 from worker.hooks.inbound import Inbox
+from worker.in_hand import Witness, forget
+from worker.jobs.statements import job
 from worker.jobs.sweep import JobSweeper
 from worker.lanes.topology import Topology
 from worker.retry import Standing, after_unknown
@@ -36,21 +41,34 @@ from worker.statements import QUEUED, attempt, event, grant, message
 
 CHUNK = 500  # rows a transaction
 LEASE_OVER = "no answer before its lease ended"
+NEVER_LEFT = "its worker died before it left"
 
 # In the text of the statement, or the partial index does not serve it.
 _SENDING: ColumnElement[str] = literal_column("'sending'")
 
 _UNKNOWN = {
     "id": str, "grant_id": str, "attempt": int, "account": str, "status": str, "reason": str, "due_in": float,
-    "counts": bool,
+    "counts": bool, "left": bool,
 }  # fmt: skip
+
+
+# The processes whose claims are not settled.
+_CLAIMING = union(
+    *(
+        select(grant.c.process)
+        .join(table, table.c.grant_id == grant.c.id)
+        .where(table.c.status == _SENDING, grant.c.process.is_not(None))
+        for table in (message, job)
+    )
+)
 
 
 class Sweeper:
     """Every method is safe to run anywhere, any number of times at once; each answers how many rows it moved."""
 
-    def __init__(self, engine: Engine, topology: Topology) -> None:
+    def __init__(self, engine: Engine, topology: Topology, in_hand: Path | None = None) -> None:
         self._engine = engine
+        self._in_hand = in_hand
         self._topology = topology
         self._inbox = Inbox(engine, topology)
         self._adoption = Adoption(engine, topology, self._inbox)
@@ -117,7 +135,8 @@ class Sweeper:
         return self._repeat(lambda connection: self._note(connection, connection.execute(end).all()))
 
     def end_leases(self) -> int:
-        """Settle what was under claim when its worker died: `unknown`, or again where a repeat is recognised."""
+        """Settle what was under claim when its worker died: `unknown`, or again where a repeat is recognised, or where
+        its worker died with it in hand."""
         over = (
             select(
                 message.c.id,
@@ -125,6 +144,7 @@ class Sweeper:
                 message.c.attempt,
                 message.c.account,
                 message.c.failures,
+                grant.c.process,
                 (now() - func.coalesce(message.c.first_sent_at, grant.c.created_at)).label("first_sent_age"),
             )
             .outerjoin(grant, grant.c.id == message.c.grant_id)
@@ -134,7 +154,11 @@ class Sweeper:
             .with_for_update(skip_locked=True, of=message)
         )
         ended = self._repeat(lambda connection: self._settle(connection, connection.execute(over).all()))
-        return ended + self._repeat(lambda connection: self._jobs.end_leases(connection, LEASE_OVER))
+        witness = Witness(self._in_hand)
+        ended += self._repeat(lambda connection: self._jobs.end_leases(connection, LEASE_OVER, witness))
+        if self._in_hand is not None:
+            forget(self._in_hand, self._claiming)
+        return ended
 
     def match_parked(self) -> int:
         """Look again for the messages of webhooks that came before their message was known.
@@ -152,11 +176,17 @@ class Sweeper:
             if due < CHUNK:
                 return total
 
+    def _claiming(self) -> Sequence[str]:
+        with read(self._engine) as connection:
+            return connection.scalars(_CLAIMING).all()
+
     def _settle(self, connection: Connection, rows: Any) -> int:
         if not rows:
             return 0
         given = table_of(connection.dialect.name, "rows", _UNKNOWN)
-        parameter = {"rows": encode([self._decide(row) for row in rows])}
+        witness = Witness(self._in_hand)
+        parameter = {"rows": encode([self._decide(row, witness) for row in rows])}
+        claimed_at = select(grant.c.created_at).where(grant.c.id == given.c.grant_id).scalar_subquery()
         connection.execute(
             update(message)
             .where(message.c.id == given.c.id, message.c.attempt == given.c.attempt)
@@ -166,11 +196,11 @@ class Sweeper:
                 updated_at=now(),
                 due_at=now() + given.c.due_in,
                 lease_until=null(),
-                unresolved=True,
+                attempt=case((given.c.left, message.c.attempt), else_=message.c.attempt - 1),
+                unresolved=or_(message.c.unresolved, given.c.left),
                 failures=case((given.c.counts, message.c.failures + 1), else_=message.c.failures),
-                first_sent_at=func.coalesce(
-                    message.c.first_sent_at,
-                    select(grant.c.created_at).where(grant.c.id == given.c.grant_id).scalar_subquery(),
+                first_sent_at=case(
+                    (given.c.left, func.coalesce(message.c.first_sent_at, claimed_at)), else_=message.c.first_sent_at
                 ),
             ),
             parameter,
@@ -183,7 +213,7 @@ class Sweeper:
             .exists()
         )
         columns = ["message_id", "number", "grant_id", "account", "at", "http_status", "code"]
-        assumed = assumed.where(missing).add_columns(literal("unknown"), literal(0.0))
+        assumed = assumed.where(given.c.left, missing).add_columns(literal("unknown"), literal(0.0))
         connection.execute(insert(attempt).from_select([*columns, "outcome", "duration_ms"], assumed), parameter)
         noted = select(given.c.id, given.c.account, now(), literal("worker"), given.c.status, given.c.reason)
         connection.execute(
@@ -191,7 +221,7 @@ class Sweeper:
         )
         return len(rows)
 
-    def _decide(self, row: Any) -> dict[str, Any]:
+    def _decide(self, row: Any, witness: Witness) -> dict[str, Any]:
         sender = self._topology.senders.get(row.account)
         values = {
             "id": row.id,
@@ -202,7 +232,10 @@ class Sweeper:
             "reason": LEASE_OVER,
             "due_in": None,
             "counts": False,
+            "left": True,
         }
+        if witness.never_left(row.process, row.grant_id, row.id):
+            return {**values, "status": str(Status.QUEUED), "reason": NEVER_LEFT, "left": False}
         if sender is None:
             return values  # an account that this worker's configuration no longer has: nobody may resend for it
         # Where not even its grant is left, it is too long ago for anybody to recognise a repeat.

@@ -38,12 +38,17 @@ class Withheld(Exception):  # not an error: the guard's decision
         self.reason = reason
 
 
+def _nothing() -> None:
+    """What is sent for no row is in nobody's hand."""
+
+
 @dataclass(slots=True)
 class Guard:
     """What must hold the moment before the first byte. Instants on the monotonic clock, in seconds.
 
     A token older than `token_until` is stamped again, if it is younger than `token_dead`, and then lives for another
-    `token_life` seconds. `lease_until` must leave time for the whole request.
+    `token_life` seconds. `lease_until` must leave time for the whole request. `leaving` is called last: before it
+    nothing has left.
     """
 
     token_until: float
@@ -52,6 +57,7 @@ class Guard:
     lease_until: float
     closed: Callable[[], bool]
     stamp: Callable[[], bool]
+    leaving: Callable[[], None] = _nothing
     passed_at: float | None = None
     withheld: str | None = None
 
@@ -70,6 +76,7 @@ class Guard:
             if time.monotonic() > now + self.token_life:
                 self._refuse("token too old")
             self._check()
+        self.leaving()
         self.passed_at = time.monotonic()
 
     def _check(self) -> None:

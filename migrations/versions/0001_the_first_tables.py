@@ -137,6 +137,7 @@ def upgrade() -> None:
         sa.Column("id", ID, nullable=False),
         sa.Column("key", NAME, nullable=False),
         sa.Column("lane", NAME, nullable=False),
+        sa.Column("process", NAME, nullable=True),
         sa.Column("high", sa.Integer(), nullable=False),
         sa.Column("rest", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),

@@ -19,6 +19,7 @@ class Grant(Base, table=True):
     id: str = Field(primary_key=True, sa_type=Id)
     key: str = Field(sa_type=Name)
     lane: str = Field(sa_type=Name)
+    process: str | None = Field(default=None, sa_type=Name)  # set if it keeps a file of what it has in hand
     high: int = 0
     rest: int = 0
     created_at: float = Field(sa_type=Double)

@@ -98,7 +98,16 @@ def _play(settings_file: Path, scenario: str, number: int, kind: str, ends_at: i
         Client(settings_file, environ={}) as client,
     ):
         name = str(opened.connect().exec_driver_sql("SELECT name FROM paceline_installation").scalar_one())
-        service = Service(opened, redis, name, topology_of(settings), in_flight=16, client=client, wake=lambda: None)
+        service = Service(
+            opened,
+            redis,
+            name,
+            topology_of(settings),
+            in_flight=16,
+            client=client,
+            wake=lambda: None,
+            in_hand=settings.connection.root / settings.worker.in_hand,
+        )
         _watch_databases(countdown, [opened, client._open()._engine])
         _watch_redis(countdown)
         _watch_wire(countdown)

@@ -40,6 +40,7 @@ class Verdict:
     lies: int = 0  # said to be accepted and was not, or never to have been and was
     unexplained: int = 0  # unknown, without a death, a stop or a fault that explains it
     unknown: int = 0  # not zero
+    in_vain: int = 0  # unknown, though nothing of it arrived (who stood still, or the provider's fault): not zero
     explained: Counter[str] = field(default_factory=Counter)
     overfull: list[str] = field(default_factory=list, repr=False)  # the requests of windows that held too many
 
@@ -96,6 +97,7 @@ def judge(world: World) -> Verdict:
         repeatable = unknown[row["id"]] + (row["id"] in world.held) if account == REPEATS else 0
         _count(verdict, row, account, found, repeatable)
         if row["status"] == "unknown":
+            verdict.in_vain += not found
             missed = not found and row["reason"] != LEASE_OVER
             head, reset = missed and headless[account] > 0, missed and not headless[account] and resets > 0
             headless[account] -= head

@@ -42,6 +42,11 @@ class Installation:
     services: list[Service] = field(default_factory=list)
     woken: int = 0
 
+    @property
+    def in_hand(self) -> Path:
+        """Where processes of this installation keep what they have in hand, as by default."""
+        return self.settings_file.parent / ".paceline" / "in-hand"
+
     def callbacks(self, base: str) -> Callbacks:
         """Messages' own addresses at the receiver of this URL."""
         return Callbacks.of(self.engine, base)
@@ -59,6 +64,7 @@ class Installation:
             rows=rows,
             callbacks=self.callbacks(hooks),
             downloads=Downloads(self.settings_file.parent / "downloads"),
+            in_hand=self.in_hand,
         )
         self.services.append(made)
         return made
