@@ -370,6 +370,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("provider_message_id IS NULL AND accepted_at IS NOT NULL"),
         )
         batch_op.create_index(
+            "ix_paceline_message_unresolved",
+            ["account", "stream_id", "position"],
+            unique=False,
+            postgresql_where=sa.text("status = 'queued' AND due_at IS NULL AND unresolved"),
+            sqlite_where=sa.text("status = 'queued' AND due_at IS NULL AND unresolved"),
+        )
+        batch_op.create_index(
             "ix_paceline_message_urgent",
             ["stream_id", "expires_at", "position"],
             unique=False,
@@ -485,6 +492,11 @@ def downgrade() -> None:
             "ix_paceline_message_urgent",
             postgresql_where=sa.text("status = 'queued' AND due_at IS NULL AND expires_at IS NOT NULL"),
             sqlite_where=sa.text("status = 'queued' AND due_at IS NULL AND expires_at IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_paceline_message_unresolved",
+            postgresql_where=sa.text("status = 'queued' AND due_at IS NULL AND unresolved"),
+            sqlite_where=sa.text("status = 'queued' AND due_at IS NULL AND unresolved"),
         )
         batch_op.drop_index(
             "ix_paceline_message_unnamed",
