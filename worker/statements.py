@@ -86,7 +86,11 @@ class Statements:
             message.c.id == given.c.id,
             message.c.grant_id == given.c.grant_id,
             message.c.attempt == given.c.attempt,
-            message.c.status.in_((str(Status.SENDING), str(Status.UNKNOWN))),
+            or_(
+                message.c.status.in_((str(Status.SENDING), str(Status.UNKNOWN))),
+                # What waits to be sent once more is not, if its answer comes after all and leaves nothing open.
+                and_(message.c.status == str(Status.QUEUED), message.c.unresolved, given.c.unresolved.is_(False)),
+            ),
         )
         accepted = given.c.poll_in.is_not(None)
         self.finish = (
