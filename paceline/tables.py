@@ -393,6 +393,7 @@ class Job(Base, table=True):
     __table_args__ = (
         _partial("ix_paceline_job_due", "lane", "due_at", where="status = 'queued'"),
         _partial("ix_paceline_job_lease", "lease_until", where="status = 'sending'"),
+        _partial("ix_paceline_job_unknown", "lane", where="status = 'unknown'"),
         Index("ix_paceline_job_created_at", "created_at"),
         _partial("ix_paceline_job_digest", "account", "digest", where="digest IS NOT NULL"),
         _partial(

@@ -226,6 +226,13 @@ def upgrade() -> None:
             postgresql_where=sa.text("status = 'sending'"),
             sqlite_where=sa.text("status = 'sending'"),
         )
+        batch_op.create_index(
+            "ix_paceline_job_unknown",
+            ["lane"],
+            unique=False,
+            postgresql_where=sa.text("status = 'unknown'"),
+            sqlite_where=sa.text("status = 'unknown'"),
+        )
 
     op.create_table(
         "paceline_key",
@@ -563,6 +570,11 @@ def downgrade() -> None:
     op.drop_table("paceline_lane")
     op.drop_table("paceline_key")
     with op.batch_alter_table("paceline_job", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_paceline_job_unknown",
+            postgresql_where=sa.text("status = 'unknown'"),
+            sqlite_where=sa.text("status = 'unknown'"),
+        )
         batch_op.drop_index(
             "ix_paceline_job_lease",
             postgresql_where=sa.text("status = 'sending'"),
