@@ -218,9 +218,11 @@ def _carriers(connection: Connection, via: str) -> dict[str, Capabilities]:
 
 def _situation(connection: Connection, row: "Row[Any]", ahead: int | None, known: Lanes) -> Situation:
     ready = row.status == Status.QUEUED and (row.due_at is None or row.due_at <= row.now)
-    if ready and row.via not in known:
-        known[row.via] = _lanes(connection, row)
-    lanes, shut = known[row.via] if ready else ((), ())
+    # What an account may have sent already is repeated by it, or by nobody.
+    via = row.account if row.unresolved and row.account else row.via
+    if ready and via not in known:
+        known[via] = _lanes(connection, via, row.now)
+    lanes, shut = known[via] if ready else ((), ())
     return Situation(
         now=row.now,
         status=Status(row.status),
@@ -248,9 +250,9 @@ def _ahead(connection: Connection, row: "Row[Any]") -> int:
     return connection.scalar(select(func.count()).select_from(ahead.limit(COUNTED + 1).subquery())) or 0
 
 
-def _lanes(connection: Connection, row: "Row[Any]") -> tuple[Sequence[str], Sequence[Shut]]:
-    route = connection.scalar(select(ROUTE.c.accounts).where(ROUTE.c.name == row.via))
-    accounts: list[str] = [row.via] if route is None else json.loads(route)
+def _lanes(connection: Connection, via: str, at: float) -> tuple[Sequence[str], Sequence[Shut]]:
+    route = connection.scalar(select(ROUTE.c.accounts).where(ROUTE.c.name == via))
+    accounts: list[str] = [via] if route is None else json.loads(route)
     query = (
         select(
             ACCOUNT.c.name.label("account"),
@@ -264,7 +266,7 @@ def _lanes(connection: Connection, row: "Row[Any]") -> tuple[Sequence[str], Sequ
         .where(ACCOUNT.c.name.in_(accounts))
     )
     found = sorted(connection.execute(query), key=lambda item: accounts.index(item.account))
-    lanes = {item.lane: _closure(item, row.now) for item in found}
+    lanes = {item.lane: _closure(item, at) for item in found}
     return tuple(lanes), tuple(shut for shut in lanes.values() if shut is not None)
 
 

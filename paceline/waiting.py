@@ -74,6 +74,8 @@ def _queued(it: Situation) -> str:
         return "Its broadcast's schedule holds it back."
     if it.lanes and len(it.shut) == len(it.lanes):
         return " ".join(_shut(item) for item in it.shut)
+    if not it.lanes:
+        return "It waits for an account that the configuration no longer has."
     lanes = " or ".join(it.lanes)
     if it.ahead is None:
         return f"It waits for its turn on lane {lanes}."

@@ -67,13 +67,17 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request, ready to be sent. Its headers and body are in no repr."""
+    """One HTTP request, ready to be sent. Its headers and body are in no repr.
+
+    `keyed`: it bears a key by which the provider recognises a repetition, for `deduplicates_for` and no longer.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     save: Save | None = None
+    keyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,9 +320,9 @@ class Operation:
 
     It is made of steps, each one request on the lane of `lane_class`. `build` makes the request of a step; `read` says
     what its answer means. A step whose answer was lost is asked again only if `repeatable(step)`: questions are, and
-    changes that the provider recognises, because both requests bear a key made of the job's id and the step. `check`
-    raises `InvalidMessage` for arguments that break a rule which `arguments` cannot say. An answer serves the same
-    question for `fresh_for` seconds.
+    changes that the provider recognises, because both requests bear a key made of the job's id and the step, as long as
+    it does (`Request.keyed`). `check` raises `InvalidMessage` for arguments that break a rule which `arguments` cannot
+    say. An answer serves the same question for `fresh_for` seconds.
     """
 
     meaning: str

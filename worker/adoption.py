@@ -98,12 +98,12 @@ class Adoption:
         return found
 
     def _give(self, connection: Connection, attempt: Any, said: Sequence[Any]) -> Standing | None:
-        """Apply the events to the attempt's message, if it is one that waits for word and has no id."""
+        """Apply the events to the attempt's message, if it is one of which more may be said and has no id."""
         run = self._statements
         row = connection.execute(run.lock, {"message": attempt.message_id}).one_or_none()
         if row is None:
             return None
-        message = Standing(row.id, row.account, Status(row.status))
+        message = Standing(row.id, row.account, Status(row.status), reason=row.reason)
         reports = [
             Report(item.id, item.fingerprint, item.provider_message_id or "", Status(item.status), item.reason)
             for item in said

@@ -35,6 +35,7 @@ key_row = tables.columns(tables.Key)
 # Partial indexes serve a query only if the statement itself holds their condition.
 QUEUED: ColumnElement[str] = literal_column("'queued'")
 READY = and_(message.c.status == QUEUED, message.c.due_at.is_(None))
+UNRESOLVED: ColumnElement[bool] = literal_column("paceline_message.unresolved")
 
 # True of a stream in which something waits: one probe of the index over what is ready. Without the order and the limit
 # PostgreSQL makes a join of it, and reads the whole index.
@@ -85,7 +86,11 @@ class Statements:
             message.c.id == given.c.id,
             message.c.grant_id == given.c.grant_id,
             message.c.attempt == given.c.attempt,
-            message.c.status.in_((str(Status.SENDING), str(Status.UNKNOWN))),
+            or_(
+                message.c.status.in_((str(Status.SENDING), str(Status.UNKNOWN))),
+                # What waits to be sent once more is not, if its answer comes after all and leaves nothing open.
+                and_(message.c.status == str(Status.QUEUED), message.c.unresolved, given.c.unresolved.is_(False)),
+            ),
         )
         accepted = given.c.poll_in.is_not(None)
         self.finish = (
@@ -245,6 +250,10 @@ class Statements:
             # What may have been accepted is repeated by the account that sent it, or by nobody: no other recognises it.
             .where(or_(message.c.unresolved.is_(False), message.c.account == bindparam("account")))
         )
+        # What it may have sent already, while an earlier account of the route is open again.
+        mine = and_(READY, UNRESOLVED, message.c.account == bindparam("account"))
+        own = select(message.c.id).where(mine, message.c.stream_id == bindparam("stream"))
+        self.own_lines = select(message.c.stream_id).where(mine).distinct()
         late = waiting.where(
             message.c.expires_at.is_not(None),
             message.c.expires_at >= bindparam("since"),
@@ -269,6 +278,7 @@ class Statements:
             )
 
         self.claim = take(waiting.order_by(message.c.position))
+        self.claim_own = take(own.order_by(message.c.position))
         # From the end: what an earlier account of the route still has room for stands before it, and is passed by.
         self.claim_late = take(late.order_by(message.c.expires_at.desc(), message.c.position.desc()))
         self.claimed_by = (

@@ -159,7 +159,8 @@ class Store:
     def _take(self, connection: Connection, order: Order, claim: Claim) -> Claim:
         lane = order.lane
         late = {via: self._late(connection, lane, via) for via in lane.senders}
-        vias = [via for via, marks in late.items() if marks is None or marks]
+        own = {via: self._own(connection, lane, via) for via, marks in late.items() if marks is not None}
+        vias = [via for via, marks in late.items() if marks is None or marks or own[via]]
         lines = connection.execute(self._statements.streams, {"vias": vias}).all()
         taken: list[Claimed] = []
         more = {True: False, False: False}
@@ -167,9 +168,12 @@ class Store:
             budget = min(allowed, order.total - len(taken))
             for level in (Priority.HIGH.level,) if urgent else (Priority.NORMAL.level, Priority.BULK.level):
                 rivals = [
-                    _Rival(row.id, row.via, row.passed, row.weight, level, None if marks is None else marks[row.id])
+                    _Rival(
+                        row.id, row.via, row.passed, row.weight, level, None if marks is None else marks.get(row.id, [])
+                    )
                     for row in lines
-                    if row.priority == level and ((marks := late[row.via]) is None or row.id in marks)
+                    if row.priority == level
+                    and ((marks := late[row.via]) is None or row.id in marks or row.id in own[row.via])
                 ]
                 if not rivals:
                     continue
@@ -195,6 +199,10 @@ class Store:
             return None
         # The last of them says what neither it nor those before it have room for.
         return late_in(max(rows, key=lambda row: earlier.index(row.name)).late)
+
+    def _own(self, connection: Connection, lane: Lane, via: str) -> set[int]:
+        """The lines in which something waits that this lane's account may have sent already: no other repeats it."""
+        return set(connection.scalars(self._statements.own_lines, {"account": lane.senders[via].name}))
 
     def _share(self, connection: Connection, order: Order, rivals: list["_Rival"], budget: int) -> list[Claimed]:
         """Take from streams of one priority by stride: the one that has had least for its weight goes next."""
@@ -236,6 +244,8 @@ class Store:
         rows: list[Any] = []
         if rival.late is None:
             rows += connection.execute(self._statements.claim, wish)
+        else:
+            rows += connection.execute(self._statements.claim_own, wish)
         for since, until, position in rival.late or ():
             if len(rows) < count:
                 wish |= {"since": since, "until": until, "place": position, "count": count - len(rows)}
@@ -298,7 +308,7 @@ class _Rival:
     passed: float
     weight: float
     level: int
-    late: list[Late] | None  # None: all of it is ours to take
+    late: list[Late] | None  # None: all of it is ours to take; else this, and what may be ours already
     took: int = 0
 
 

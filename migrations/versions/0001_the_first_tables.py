@@ -227,6 +227,13 @@ def upgrade() -> None:
             postgresql_where=sa.text("status = 'sending'"),
             sqlite_where=sa.text("status = 'sending'"),
         )
+        batch_op.create_index(
+            "ix_paceline_job_unknown",
+            ["lane"],
+            unique=False,
+            postgresql_where=sa.text("status = 'unknown'"),
+            sqlite_where=sa.text("status = 'unknown'"),
+        )
 
     op.create_table(
         "paceline_key",
@@ -371,6 +378,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("provider_message_id IS NULL AND accepted_at IS NOT NULL"),
         )
         batch_op.create_index(
+            "ix_paceline_message_unresolved",
+            ["account", "stream_id", "position"],
+            unique=False,
+            postgresql_where=sa.text("status = 'queued' AND due_at IS NULL AND unresolved"),
+            sqlite_where=sa.text("status = 'queued' AND due_at IS NULL AND unresolved"),
+        )
+        batch_op.create_index(
             "ix_paceline_message_urgent",
             ["stream_id", "expires_at", "position"],
             unique=False,
@@ -488,6 +502,11 @@ def downgrade() -> None:
             sqlite_where=sa.text("status = 'queued' AND due_at IS NULL AND expires_at IS NOT NULL"),
         )
         batch_op.drop_index(
+            "ix_paceline_message_unresolved",
+            postgresql_where=sa.text("status = 'queued' AND due_at IS NULL AND unresolved"),
+            sqlite_where=sa.text("status = 'queued' AND due_at IS NULL AND unresolved"),
+        )
+        batch_op.drop_index(
             "ix_paceline_message_unnamed",
             postgresql_where=sa.text("provider_message_id IS NULL AND accepted_at IS NOT NULL"),
             sqlite_where=sa.text("provider_message_id IS NULL AND accepted_at IS NOT NULL"),
@@ -552,6 +571,11 @@ def downgrade() -> None:
     op.drop_table("paceline_lane")
     op.drop_table("paceline_key")
     with op.batch_alter_table("paceline_job", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_paceline_job_unknown",
+            postgresql_where=sa.text("status = 'unknown'"),
+            sqlite_where=sa.text("status = 'unknown'"),
+        )
         batch_op.drop_index(
             "ix_paceline_job_lease",
             postgresql_where=sa.text("status = 'sending'"),

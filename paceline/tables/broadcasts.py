@@ -63,6 +63,7 @@ class Job(Base, table=True):
     __table_args__ = (
         partial_index("ix_paceline_job_due", "lane", "due_at", where="status = 'queued'"),
         partial_index("ix_paceline_job_lease", "lease_until", where="status = 'sending'"),
+        partial_index("ix_paceline_job_unknown", "lane", where="status = 'unknown'"),
         Index("ix_paceline_job_created_at", "created_at"),
         partial_index("ix_paceline_job_digest", "account", "digest", where="digest IS NOT NULL"),
         partial_index(

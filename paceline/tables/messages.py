@@ -55,6 +55,13 @@ class Message(Base, table=True):
             "position",
             where="status = 'queued' AND due_at IS NULL AND expires_at IS NOT NULL",
         ),
+        partial_index(
+            "ix_paceline_message_unresolved",
+            "account",
+            "stream_id",
+            "position",
+            where="status = 'queued' AND due_at IS NULL AND unresolved",
+        ),
         partial_index("ix_paceline_message_due", "due_at", where="status = 'queued' AND due_at IS NOT NULL"),
         partial_index("ix_paceline_message_lease", "lease_until", where="status = 'sending'"),
         partial_index("ix_paceline_message_expiry", "expires_at", where="status = 'queued' AND expires_at IS NOT NULL"),

@@ -1,8 +1,8 @@
 """Work in steps: each is one request, its answer says which step is next.
 
 What a step learned travels in the job's memory, and each change bears a key made of the job's id and the step's name: a
-step may be asked any number of times, in any process, and nothing is made twice. An answer of 202 is never final: it is
-polled, after 5 seconds, then ever less often, at most 40 times.
+step may be asked again, in any process, and nothing is made twice, as long as the provider knows the key. An answer of
+202 is never final: it is polled, after 5 seconds, then ever less often, at most 40 times.
 """
 
 from collections.abc import Callable, Mapping

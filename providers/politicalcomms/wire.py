@@ -66,9 +66,9 @@ def write(account: Account, method: str, path: str, key: str, fields: Mapping[st
     """A POST, PATCH or DELETE that bears an `Idempotency-Key`: the same key replays the original answer."""
     headers = _headers(account) | {"Idempotency-Key": key}
     if fields is None:
-        return Request(method, _url(account, path), headers)
+        return Request(method, _url(account, path), headers, keyed=True)
     body = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-    return Request(method, _url(account, path), headers | {"Content-Type": "application/json"}, body)
+    return Request(method, _url(account, path), headers | {"Content-Type": "application/json"}, body, keyed=True)
 
 
 def step_key(job: Job) -> str:

@@ -40,13 +40,14 @@ one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True
 
 
 class Held:
-    """A service whose slice stands still with its requests in hand, as a stopped process does."""
+    """A service whose slice stands still with its requests in hand, as a stopped process does; it outlives no test that
+    fails before they go on."""
 
     def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         self._patch, self._transport, self._send = monkeypatch, service.transport, service.transport.send
         self._in_hand: list[tuple[list[Exchange], Callable[[Answer], None]]] = []
         monkeypatch.setattr(service.transport, "send", self._take)
-        self._slice = threading.Thread(target=service.pump.run_slice, args=(2.0,))
+        self._slice = threading.Thread(target=service.pump.run_slice, args=(2.0,), daemon=True)
         self._slice.start()
         until(lambda: any(exchanges for exchanges, _ in self._in_hand))
 

@@ -4,19 +4,22 @@ import functools
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from paceline import CallFailed, CallTimeout, IdempotencyConflict, InvalidMessage, JobNotFound, UnknownAccount, wire
 from paceline.ids import new_id
+from providers.base import Account, Job, Request
 from sandbox.background import SandboxServer
 from tests.support.installation import ACCOUNT, Installation, until
 from tests.support.operations import PROVIDERS_OFFERING
 from worker.delivery import Delivery
 from worker.jobs import steps as rooms
-from worker.lanes.topology import Work
+from worker.lanes.topology import Sender, Work
 from worker.limits import Limiter
+from worker.operate import resolve
 from worker.service import Service
 from worker.watch.lanes import lane_views
 from worker.work import Batch, Order
@@ -268,6 +271,41 @@ def test_a_recognised_change_is_repeated_until_the_budget_is_spent(build: Build,
     assert finish(built, service, job) == "unknown"
     assert "retry budget of 2 is spent" in str(built.client.job(job).reason)
     assert len(sandbox.ledger("aurogy")) == 3
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_change_is_not_repeated_once_its_key_is_forgotten(
+    build: Build, sandbox: SandboxServer, forgotten: bool
+) -> None:
+    """Given a change whose answer was lost, when it can go again, then it does as long as it would be recognised."""
+    built = build(retry={"schedule": [1.0, 1.0]})
+    known = built.topology.senders[ACCOUNT].provider
+    operations = {**known.operations, "recognised": replace(known.operations["recognised"], build=_keyed)}
+    for sender in {id(sender): sender for sender in _senders(built)}.values():
+        object.__setattr__(sender, "provider", replace(known, operations=operations, deduplicates_for=3600.0))
+    service = built.service()
+    sandbox.fault("aurogy", "close", accept=True, count=1)
+    job = built.client.start(ACCOUNT, "recognised")
+    until(lambda: (service.tick(), service.pump.run_slice(0.1), row(built, job)["unresolved"])[-1])
+    built.run("UPDATE paceline_job SET first_sent_at = first_sent_at - :age", age=3400.0 if forgotten else 3200.0)
+
+    assert finish(built, service, job) == ("unknown" if forgotten else "done")
+
+    assert len(sandbox.ledger("aurogy")) == (1 if forgotten else 2)
+    if forgotten:
+        assert "longer than its provider recognises" in str(built.client.job(job).reason)
+        resolve(built.engine, job, "resend")
+        assert finish(built, service, job) == "done"
+
+
+def _keyed(account: Account, job: Job) -> Request:
+    request = PROVIDERS_OFFERING["aurogy"].operations["recognised"].build(account, job)
+    return replace(request, keyed=True)
+
+
+def _senders(built: Installation) -> list[Sender]:
+    lanes = built.topology.lanes.values()
+    return [*built.topology.senders.values(), *(sender for lane in lanes for sender in lane.callers.values())]
 
 
 def test_a_refusal_of_a_repeated_change_is_definite(build: Build, sandbox: SandboxServer) -> None:

@@ -108,6 +108,16 @@ def test_requests_are_counted_by_outcome_and_timed(
     assert time.time() - of(found, "paceline_pump_last_cycle_timestamp_seconds") < 30
 
 
+def test_a_job_of_which_nobody_knows_what_became_is_shown_on_its_lane(built: Installation, scraper: Metrics) -> None:
+    built.client.start(ACCOUNT, "update_profile", name="Acme")
+    built.run("UPDATE paceline_job SET status = 'unknown', unresolved = true")
+
+    found = scrape(scraper)
+
+    assert of(found, "paceline_lane_unknown", f"{ACCOUNT}/profile") == 1
+    assert of(found, "paceline_lane_unknown", SEND) == 0
+
+
 def test_what_leaves_again_although_it_may_have_arrived_is_counted(build: Build, sandbox: SandboxServer) -> None:
     """Given on_unknown = "retry", when an answer is lost, then that the message goes once more is counted."""
     built = build(on_unknown="retry", retry={"schedule": [0.05]})

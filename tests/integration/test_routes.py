@@ -30,7 +30,8 @@ SEND = f"{ACCOUNT}/send"
 def built(build: Build, sandbox: SandboxServer) -> Installation:
     """Two accounts of a provider, and a route that tries them in turn."""
     second = f'[accounts.second]\nprovider = "aurogy"\nbase_url = "{sandbox.base_url("aurogy")}"\n'
-    route = 'api_key = "auro_test_sk_secondsecond"\n[routes]\nboth = ["aurogy-main", "second"]\n'
+    key = 'api_key = "auro_test_sk_secondsecond"\non_unknown = "retry"\nretry.schedule = [0.1]\n'
+    route = key + '[routes]\nboth = ["aurogy-main", "second"]\n'
     return build(accounts=second + route, timeout="1s", on_unknown="retry", retry={"schedule": [0.1]})
 
 
@@ -66,6 +67,30 @@ def test_what_may_have_been_accepted_is_repeated_by_the_account_that_sent_it(
     assert first.key == again.key != other.key
     attempts = built.rows("SELECT account FROM paceline_attempt WHERE message_id = :id ORDER BY number", id=died.id)
     assert attempts == [{"account": ACCOUNT}, {"account": ACCOUNT}]
+
+
+def test_what_the_second_account_may_have_sent_is_its_own_when_the_first_is_open_again(
+    built: Installation, sandbox: SandboxServer
+) -> None:
+    """Given a request that died with the second account, when the first is open again, then the second repeats it."""
+    service = built.service()
+    lanes = lanes_named(built.topology, SEND)
+    close(built.engine, lanes, whole_key=False)
+    sandbox.fault("aurogy", "close", accept=True, count=1)
+    died = routed(built, 0)
+    until(lambda: (service.tick(), service.pump.run_slice(1)) and built.client.status(died.id).attempts)
+    open_(built.engine, lanes, whole_key=False)
+    built.run("UPDATE paceline_message SET due_at = NULL")
+    assert "on lane second/send" in str(built.client.status(died.id).waiting_for)
+
+    service = built.service()  # a process that has not seen the first one closed
+    new = routed(built, 1)
+    until(lambda: (service.tick(), service.pump.run_slice(0.5)) and built.client.status(new.id).status == "accepted")
+    until(lambda: (service.tick(), service.pump.run_slice(0.5)) and built.client.status(died.id).status == "accepted")
+
+    assert built.client.status(new.id).account == ACCOUNT
+    first, again = (entry for entry in sandbox.ledger("aurogy") if entry.recipient == recipient(0))
+    assert first.key == again.key
 
 
 # Room in time: two accounts in turn, the first with few tokens

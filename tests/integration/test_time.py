@@ -112,6 +112,34 @@ def test_late_evidence_settles_what_was_unknown_because_of_it(build: Build, sand
     assert built.rows("SELECT unresolved FROM paceline_message")[0]["unresolved"] in (0, False)
 
 
+@pytest.mark.parametrize(("outcome", "status"), [("accepted", "accepted"), ("refused", "failed")])
+def test_late_evidence_keeps_a_message_from_being_repeated(
+    build: Build, sandbox: SandboxServer, outcome: str, status: str
+) -> None:
+    """Given a message that is to be sent again because its lease ended, when its answer comes first, it is not."""
+    built = build(on_unknown="retry", retry={"schedule": [60]})
+    service = built.service()
+    receipt = built.text()
+    first = _claim_and_die(built)
+    service.sweeper.end_leases()
+    assert built.client.status(receipt.id).status == "queued"
+
+    late = Result(
+        id=receipt.id, grant_id=first, attempt=1, status=status, reason=None, account=ACCOUNT, outcome=outcome,
+        poll_in=9.0 if outcome == "accepted" else None, provider_message_id="auro_msg_late",
+    )  # fmt: skip
+    service.pump.store.cycle(Batch(results=[late]))
+    built.run("UPDATE paceline_message SET due_at = NULL WHERE status = 'queued'")
+    service.tick()
+    service.pump.run_slice(0.5)
+
+    view = built.client.status(receipt.id)
+    assert (view.status, view.provider_message_id) == (status, "auro_msg_late")
+    assert [attempt.outcome for attempt in view.attempts] == [outcome]
+    assert sandbox.ledger("aurogy") == []
+    assert not built.rows("SELECT unresolved FROM paceline_message")[0]["unresolved"]
+
+
 def test_an_earlier_attempts_answer_does_not_move_a_message_that_went_on(build: Build, sandbox: SandboxServer) -> None:
     """Given attempt 1 is stopped and attempt 2 under way, when 1 answers, then it is recorded and moves nothing."""
     built = build(on_unknown="retry", retry={"schedule": [60]})

@@ -10,6 +10,7 @@ import pytest
 from sandbox.background import SandboxServer
 from tests.support.installation import ACCOUNT, Installation, recipient, until
 from tests.support.receiver import SECRET, Hooks, receiving, report, sign
+from worker.operate import resolve
 
 Build = Callable[..., Installation]
 SILENT = {"sent_after": 0, "delivered_after": 600}  # seconds: what the sandbox does to a message by itself
@@ -263,6 +264,36 @@ def test_an_unknown_message_is_settled_by_its_event(build: Build, receive: Recei
     assert steps(built, receipt.id)[-2:] == [("webhook", "delivered"), ("webhook", "read")]
     assert [attempt.outcome for attempt in view.attempts] == ["accepted"]
     assert [row["match_at"] for row in webhooks(built)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said", "status", "reason"),
+    [
+        ("failed", "delivered", "delivered", None),
+        ("delivered", "read", "read", None),
+        ("delivered", "delivered", "delivered", "resolved by an operator"),
+        ("failed", "failed", "failed", "resolved by an operator"),
+    ],
+)
+def test_what_an_operator_settled_moves_forward_by_its_event(
+    build: Build, receive: Receive, sandbox: SandboxServer, verdict: str, said: str, status: str, reason: str | None
+) -> None:
+    """Given an answer that was lost and an operator's verdict, when the event comes after all, then it is heard."""
+    built = installed(build)
+    sandbox.settings("aurogy", {"lifecycle": SILENT})
+    sandbox.fault("aurogy", "close", accept=True, count=1)
+    service = built.service()
+    receipt = built.text(1)
+    until(lambda: (service.pump.run_slice(1), built.client.status(receipt.id).status == "unknown")[-1])
+    resolve(built.engine, receipt.id, verdict)
+    receive(built).post(report("msg_unheardof", said, recipient(1)))
+
+    aged(built, 120)
+    service.sweep()
+
+    view = built.client.status(receipt.id)
+    assert (view.status, view.reason, view.provider_message_id) == (status, reason, "msg_unheardof")
+    assert [row["match_at"] for row in webhooks(built)] == [None]
 
 
 @pytest.mark.parametrize("doubt", ["two attempts", "two events", "another recipient", "sent after the event"])

@@ -35,6 +35,10 @@ CASES: dict[str, tuple[dict[str, Any], str | None]] = {
         {**QUEUED, "ahead": COUNTED + 1},
         "It waits for its turn on lane main/send or backup/send, behind more than 1,000 of its line.",
     ),
+    "of an account that is gone": (
+        {**QUEUED, "lanes": (), "ahead": 0},
+        "It waits for an account that the configuration no longer has.",
+    ),
     "one of two lanes closed": (
         {**QUEUED, "shut": (MAIN,)},
         "It waits for its turn on lane main/send or backup/send.",

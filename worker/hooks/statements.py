@@ -25,7 +25,7 @@ from paceline import tables
 from paceline.clock import now
 from paceline.status import Status
 from worker.rows import table_of
-from worker.statements import QUEUED, attempt, event, message
+from worker.statements import QUEUED, REPORTED, attempt, event, message
 
 webhook = tables.columns(tables.Webhook)
 
@@ -45,6 +45,10 @@ SENDING: ColumnElement[str] = literal_column("'sending'")
 UNKNOWN: ColumnElement[str] = literal_column(
     "'unknown'"
 )  # a partial index serves only a statement that holds its condition
+
+
+# What an operator called failed or delivered may be told of all the same.
+_SAID_MORE_OF = [status for status in REPORTED if status != Status.READ]
 
 
 class InboundStatements:
@@ -204,10 +208,10 @@ class InboundStatements:
             .with_for_update()
         )
         self.lock = (
-            select(message.c.id, message.c.account, message.c.status)
+            select(message.c.id, message.c.account, message.c.status, message.c.reason)
             .where(
                 message.c.id == bindparam("message"),
-                message.c.status.in_((str(Status.UNKNOWN), str(Status.ACCEPTED), str(Status.SENT))),
+                message.c.status.in_(_SAID_MORE_OF),
                 message.c.provider_message_id.is_(None),
             )
             .with_for_update()

@@ -138,6 +138,7 @@ class JobStatements:
         returned = (
             job.c.id, job.c.account, job.c.operation, job.c.arguments, job.c.step, job.c.memory, job.c.attempt,
             job.c.failures, job.c.unresolved, job.c.due_at, (job.c.expires_at - now()).label("expires_in"), recovered,
+            (now() - job.c.first_sent_at).label("first_sent_age"),
         )  # fmt: skip
         due = (
             select(job.c.id)
@@ -177,6 +178,7 @@ def _claimed(rows: Any, keys: Keyring) -> tuple[Claimed, ...]:
             failures=row.failures,
             recovered=bool(row.recovered),
             unresolved=bool(row.unresolved),
+            first_sent_age=row.first_sent_age,
             expires_in=row.expires_in,
             work=Work.JOB,
             operation=row.operation,

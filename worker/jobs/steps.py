@@ -26,7 +26,7 @@ from providers.base import (
 )
 from worker.delivery import OUTCOMES, Delivery, Verdict, check_readable, fit, poisoned, told, unquoting
 from worker.lanes.topology import Sender
-from worker.retry import Decision, Standing, after_unknown, decide
+from worker.retry import Decision, Standing, after_unknown, decide, recognises
 from worker.transport import Answer
 from worker.work import JobResult
 
@@ -38,13 +38,21 @@ class UnknownOperation(PacelineError):
     """The provider of this worker's version has no such operation."""
 
 
+class NotRecognised(PacelineError):
+    """A repetition of what may have been done already would be done a second time."""
+
+
 def build(delivery: Delivery) -> Request:
-    """The request of the job's next step. Raises whatever its arguments, or a poisoned row, make the provider raise."""
+    """The request of the job's next step. Raises whatever its arguments, or a poisoned row, make the provider raise,
+    and `NotRecognised`."""
     check_readable(delivery.message)
     operation, job, account = _operation(delivery), _job(delivery), delivery.sender.account
     if not job.step:
         operation.check(account, job.arguments)
-    return operation.build(account, job)
+    request = operation.build(account, job)
+    if request.keyed and delivery.message.unresolved and not _recognised(delivery):
+        raise NotRecognised("it waited longer than its provider recognises a repeated request")
+    return request
 
 
 def read(answer: Answer, *, recovered: bool, refusals: Callable[[float | None], int]) -> Verdict:
@@ -107,6 +115,11 @@ def _operation(delivery: Delivery) -> Operation:
 def _job(delivery: Delivery) -> Job:
     message = delivery.message
     return Job(message.id, json.loads(message.payload), message.step, json.loads(message.memory))
+
+
+def _recognised(delivery: Delivery) -> bool:
+    age = delivery.message.first_sent_age
+    return age is not None and recognises(delivery.sender, age)
 
 
 def _found(delivery: Delivery, answer: Answer) -> Next | Done | Outcome:

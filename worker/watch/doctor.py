@@ -141,8 +141,11 @@ def lanes(views: list[LaneView], topology: Topology, published: set[str]) -> Ite
             advice = f"mend what it says, then run `paceline open {view.lane}`"
             yield Finding(f"lane {view.lane}", ok=False, found=f"closed: {view.closed_reason}", advice=advice)
         if view.unknown:
-            advice = "`paceline list --status unknown` shows them; `paceline resolve ID --as …` settles one"
-            yield Finding(f"lane {view.lane}", ok=True, found=f"{view.unknown} messages are unknown", advice=advice)
+            advice = (
+                "`paceline list` or `jobs list --status unknown` shows them; `paceline resolve ID --as …` settles one"
+            )
+            found = f"{view.unknown} messages or jobs are unknown"
+            yield Finding(f"lane {view.lane}", ok=True, found=found, advice=advice)
 
 
 def _eviction(info: dict[str, Any]) -> Finding:

@@ -32,9 +32,9 @@ class LaneView:
     """One lane. Times are Unix seconds; a lane that is closed with `closed_until` None waits for an operator.
 
     `backlog` counts messages and questions that could leave now, `jobs` the jobs whose next step could; `in_flight`
-    requests that got a token and have no outcome yet. `unready`: closed because its provider says that it cannot send
-    for now; that is asked until it can, and nobody need open it. `forecast` is when all messages that wait for it now
-    will have left, None if nothing waits or nobody can say.
+    requests that got a token and have no outcome yet; `unknown` messages and jobs. `unready`: closed because its
+    provider says that it cannot send for now; that is asked until it can, and nobody need open it. `forecast` is when
+    all messages that wait for it now will have left, None if nothing waits or nobody can say.
     """
 
     lane: str
@@ -88,10 +88,8 @@ def _view(
     state: Any,
     most: int | None,
 ) -> LaneView:
-    accounts = sorted({sender.name for sender in lane.senders.values()})
     reason, until = _closure(state)
     backlog, oldest = _waiting(connection, lane, lines, most)
-    unknown = select(func.count()).where(message.c.status == _UNKNOWN, message.c.account.in_(accounts))
     return LaneView(
         lane=lane.name,
         open=reason is None,
@@ -100,7 +98,7 @@ def _view(
         backlog=backlog,
         oldest_at=oldest,
         in_flight=connection.scalar(_IN_FLIGHT, {"key": lane.key, "lane": lane.name, "lease": lane.lease}) or 0,
-        unknown=(connection.scalar(unknown) or 0) if lane.senders else 0,
+        unknown=_unknown(connection, lane),
         jobs=_jobs(connection, lane, most) if lane.callers else 0,
         limits=_limits(limiter, lane, state),
         unready=reason is not None and state.unready == reason,
@@ -128,6 +126,16 @@ def _waiting(
             counted += connection.scalar(select(func.count()).select_from(rows)) or 0
             oldest.append(first)
     return counted, min(oldest, default=None)
+
+
+def _unknown(connection: Connection, lane: Lane) -> int:
+    """How many messages that left through it, and jobs that wait on it, nobody knows the outcome of."""
+    count = select(func.count())
+    accounts = sorted({sender.name for sender in lane.senders.values()})
+    messages = count.where(message.c.status == _UNKNOWN, message.c.account.in_(accounts))
+    jobs = count.where(job.c.status == _UNKNOWN, job.c.lane == lane.name)
+    sent = (connection.scalar(messages) or 0) if lane.senders else 0
+    return sent + ((connection.scalar(jobs) or 0) if lane.callers else 0)
 
 
 def _jobs(connection: Connection, lane: Lane, most: int | None) -> int:

@@ -41,7 +41,10 @@ HELP: Mapping[str, tuple[tuple[str, ...], str]] = {
     "paceline_lane_oldest_seconds": (_LANE, "Seconds that the oldest of these has waited, 0 if nothing waits."),
     "paceline_lane_jobs": (_LANE, f"Jobs whose next step could leave now, counted up to {MOST}."),
     "paceline_lane_in_flight": (_LANE, "Requests without an outcome yet."),
-    "paceline_lane_unknown": (_LANE, "Messages that may have been accepted and wait for a verdict."),
+    "paceline_lane_unknown": (
+        _LANE,
+        "Messages and jobs of which nobody knows what became, and which wait for a verdict.",
+    ),
     "paceline_lane_tokens": (("lane", "limit"), "Tokens left of a limit, those kept for priority high included."),
     "paceline_lane_tokens_reserved": (("lane", "limit"), "Of these, tokens that only priority high may use."),
     "paceline_requests_total": (
