@@ -1,4 +1,4 @@
-"""Answers that come compressed although nobody asked for that: unpacked a piece at a time, so that none fills memory."""
+"""Answers that come compressed although nobody asked for it: unpacked a piece at a time, so that none fills memory."""
 
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator
@@ -19,7 +19,7 @@ def is_packed(coding: str) -> bool:
 
 
 async def unpacked(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """What the chunks hold, in pieces of at most `PIECE` bytes. Raises `BrokenPacking`, also where its end is missing."""
+    """What the chunks hold, in pieces of at most `PIECE` bytes. Raises `BrokenPacking`, also if the end is missing."""
     unpacking, empty = zlib.decompressobj(_EITHER), True
     async for chunk in chunks:
         piece, rest, empty = b"", chunk, empty and not chunk
