@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 CONFIG_FILE = "paceline.toml"
+DEEPEST = 20  # tables within tables
 KEYS = {"database": "url", "broker": "url", "content": "key"}  # the sections read here, and the one key of each
 
 _REFERENCE = re.compile(r"\$\{([^}]*)(\}?)")
@@ -94,7 +95,12 @@ def find_config(config: Path | str | None = None, environ: Mapping[str, str] = o
 def read_config(file: Path) -> dict[str, Any]:
     """The file's TOML as it stands. Raises `ConfigurationError` that says why it cannot be read."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        if file.is_fifo():
+            raise ConfigurationError([f"{file}: must be a file, not a pipe: it is read more than once"])
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        if not _deeper(table):
+            return table
+        problem = f"must hold no more than {DEEPEST} tables or lists within each other"
     except FileNotFoundError:
         problem = "there is no such file; `paceline init` writes one"
     except OSError as error:
@@ -103,7 +109,22 @@ def read_config(file: Path) -> dict[str, Any]:
         problem = "must be encoded in UTF-8"
     except tomllib.TOMLDecodeError as error:
         problem = f"must be valid TOML: {error}"
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists within lists without end
+        problem = "must be valid TOML: a value is too long or too deep to be read"
     raise ConfigurationError([f"{file}: {problem}"])
+
+
+def _deeper(table: Mapping[str, Any]) -> bool:
+    """Whether something lies deeper in it than `DEEPEST`: a dotted key makes a table of each of its parts."""
+    level: list[Any] = [table]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for held in level
+            for inner in (held.values() if isinstance(held, dict) else held)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:

@@ -26,6 +26,7 @@ from paceline.errors import ContentLocked
 
 NAMED = "mac1:"
 HIDDEN: Mapping[str, Any] = {"content": "(encrypted)"}  # shown where there is no key to read it with
+BROKEN: Mapping[str, Any] = {"content": "(unreadable)"}  # shown where a row was damaged, beside those that were not
 VARIABLE = "PACELINE_CONTENT_KEY"
 
 _OPTION = "paceline_keyring"  # the execution option by which every connection of an engine has its keys
@@ -149,11 +150,13 @@ class Keyring:
         return cipher.open(packed, place)
 
     def shown(self, stored: str, *place: str) -> Any:
-        """The JSON in a stored value for people to see; `HIDDEN` if it cannot be read."""
+        """The JSON in a stored value for people to see; `HIDDEN` without its key, `BROKEN` if it is none."""
         try:
             return json.loads(self.open(stored, *place))
         except Unreadable:
             return HIDDEN
+        except (ValueError, RecursionError):
+            return BROKEN
 
     def content(self, said: str, digest_secret: str) -> Content:
         """How content is written there; of an installation without keys `digest_secret` keys the digests."""

@@ -5,12 +5,15 @@ Its repr names the kind alone, because recipients and bodies belong in no log.
 """
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar
 
 from paceline.errors import InvalidMessage
+
+DEEPEST = 50  # lists and mappings within each other, of options and of what calls are given
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -161,19 +164,28 @@ def check_mapping(name: str, value: object) -> None:
         _check_characters(name, item)
 
 
-def check_storable(name: str, value: object) -> None:
+def check_storable(name: str, value: object, depth: int = DEEPEST) -> None:
     """Raise `InvalidMessage` unless the value is JSON that a database can store."""
+    if not depth:
+        raise InvalidMessage(name, f"must not be nested deeper than {DEEPEST} times")
     if isinstance(value, str):
         _check_characters(name, value)
     elif isinstance(value, Mapping):
         for key, item in value.items():
             check_text(name, key)
-            check_storable(name, item)
+            check_storable(name, item, depth - 1)
     elif isinstance(value, list | tuple):
         for item in value:
-            check_storable(name, item)
-    elif not (value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))):
+            check_storable(name, item, depth - 1)
+    elif not (value is None or _is_number(value)):
         raise InvalidMessage(name, "must be text, a finite number, true or false, or a list or mapping of these")
+
+
+def _is_number(value: object) -> bool:
+    # What has more digits than the largest double is written and read by nobody.
+    if isinstance(value, int):
+        return value.bit_length() <= sys.float_info.max_exp
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _check_list(name: str, value: object) -> None:

@@ -3,6 +3,7 @@
 import base64
 import json
 import mimetypes
+import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -206,14 +207,17 @@ def _options(given: Pairs) -> dict[str, Any]:
             continue
         try:
             options[key[:-1]] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise typer.BadParameter(f"--option {key}= takes JSON, such as {key}=60") from None
     return options
 
 
 def _attached(file: Path) -> dict[str, str]:
     try:
-        if file.stat().st_size > MOST_ATTACHED:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise typer.BadParameter(f"--attachment {file} must be a file, not a directory, device or pipe")
+        if found.st_size > MOST_ATTACHED:
             raise typer.BadParameter(
                 f"--attachment {file} has over {MOST_ATTACHED:,} bytes, more than any provider takes"
             )

@@ -156,7 +156,7 @@ def _content(connection: Connection, row: "Row[Any]") -> Mapping[str, Any]:
         found = json.loads(keyring_of(connection).open(row.payload, PLACE, row.id))
     except Unreadable:
         return {"metadata": HIDDEN}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

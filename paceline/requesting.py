@@ -221,7 +221,7 @@ def _value(hints: Mapping[str, Any], parameter: inspect.Parameter, given: dict[s
 def _json_of(name: str, text: str) -> Any:
     try:
         return json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         raise typer.BadParameter(f"{name} takes {JSON}") from None
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from worker.work import Claimed, PollResult, Record, Result
 LONGEST_TEXT = 200  # characters of a code, a reason or a request id that are kept
 LONGEST_ID = 1000  # of a provider's id for a message: a part of one would match nothing
 QUOTED = "its code quotes the message"
+SHORTEST_QUOTED = 6  # characters of a recipient or credential that are looked for within what is said
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/=+-]{0,199}")
 _RECIPIENT = re.compile(r'"to": ?"\+?([^"]+)"')  # of a message's row, which is not read as JSON again for it
@@ -154,7 +155,7 @@ def _outcome(answer: Answer) -> Outcome:
         outcome = delivery.sender.provider.parse_response(delivery.sender.account, answer.response)
     except Exception as bug:  # one answer that cannot be read must not stop the others
         return Unknown(f"unreadable answer ({type(bug).__name__})")
-    return unquoting(outcome, delivery.message.payload)
+    return unquoting(outcome, delivery.message.payload, secrets_of(delivery.sender, answer.exchange.request))
 
 
 def _verdict(
@@ -170,6 +171,7 @@ def _verdict(
     )
     decision = decide(outcome, delivery.sender, standing)
     said = delivery.sender.provider.request_id(answer.response) if answer.response else ""
+    secrets = secrets_of(delivery.sender, answer.exchange.request)
     record = Result(
         id=message.id,
         grant_id=delivery.grant_id,
@@ -187,7 +189,7 @@ def _verdict(
         outcome=OUTCOMES[type(outcome)],
         http_status=answer.response.status if answer.response else None,
         code=fit(getattr(outcome, "code", "")) or "",
-        request_id=_request_id(said, message.payload),
+        request_id=_request_id(said, message.payload, secrets),
         duration_ms=round(answer.duration * 1000, 1),
         sent_at=passed_at,
         opted_out=_channel(delivery) if isinstance(outcome, Refused) and outcome.opted_out else None,
@@ -209,6 +211,7 @@ def _read_poll(delivery: Delivery, answer: Answer, refusals: Callable[[float | N
         assert provider.parse_poll is not None
         try:
             found = provider.parse_poll(account, answer.response)
+            found = unquoting(found, "{}", secrets_of(delivery.sender, answer.exchange.request))
         except Exception:  # one answer that cannot be read must not stop the others
             found = Report(None)
     if isinstance(found, Report):
@@ -238,18 +241,53 @@ def _channel(delivery: Delivery) -> str | None:
     return delivery.sender.capabilities.channel or None
 
 
-def unquoting(outcome: Found, payload: str) -> Found:
-    """The outcome without a code that repeats what the message says, or whom it is for: codes are logged.
+def secrets_of(sender: Sender, request: Request) -> tuple[str, ...]:
+    """What no answer may have us repeat: the account's secret credentials, and what the request bore of them."""
+    held = [sender.account.credentials.get(known.name, "") for known in sender.provider.credentials if known.secret]
+    borne = request.headers.get("Authorization", "").rpartition(" ")[2]
+    return tuple(secret for secret in (*held, borne) if len(secret) >= SHORTEST_QUOTED)
+
+
+def unquoting(outcome: Found, payload: str, secrets: Sequence[str] = ()) -> Found:
+    """The outcome without a code that repeats what the message says, and without what opens the account and whom the
+    message is for, wherever they stand in it: codes and reasons are logged.
 
     Providers' codes are words, so this is one who puts a word of the message where the code belongs.
     """
-    code = getattr(outcome, "code", "")
-    if not code or code not in _values({**json.loads(payload), "kind": None}):
+    said: dict[str, str | None] = {name: getattr(outcome, name, None) for name in _SAID}
+    code = said["code"]
+    if code and code in _values({**json.loads(payload), "kind": None}):
+        said |= {"code": "", "reason": said["reason"] and QUOTED}
+    for secret in secrets:
+        said = {name: _without(secret, name, held) for name, held in said.items()}
+    if said["code"] or said["reason"] or said["note"]:
+        recipient = _recipient(payload)
+        # An id may hold its recipient, as AuroraSendCloud's do.
+        said |= {name: _without(recipient, name, said[name]) for name in _SAID[:3]}
+    changes = {name: held for name, held in said.items() if held != getattr(outcome, name, None)}
+    if not changes:
         return outcome
-    words = {"reason": QUOTED} if hasattr(outcome, "reason") else {}
     quoting: Any = outcome
-    changed: Found = replace(quoting, code="", **words)
+    changed: Found = replace(quoting, **changes)
     return changed
+
+
+_SAID = ("code", "reason", "note", "provider_message_id")
+
+
+def _without(word: str, name: str, held: str | None) -> str | None:
+    """The text without that word; of a code or an id nothing is left then."""
+    if not word or not held or word.lower() not in held.lower():
+        return held
+    if name == "provider_message_id":
+        return None
+    return "" if name == "code" else re.sub(re.escape(word), "…", held, flags=re.IGNORECASE)
+
+
+def _recipient(payload: str) -> str:
+    """Whom the message is for, without a plus; empty where that is too short to be told from a word."""
+    found = _RECIPIENT.search(payload)
+    return found[1] if found is not None and len(found[1]) >= SHORTEST_QUOTED else ""
 
 
 def _values(held: object) -> Iterator[str]:
@@ -261,12 +299,13 @@ def _values(held: object) -> Iterator[str]:
             yield from _values(item)
 
 
-def _request_id(said: str, payload: str) -> str | None:
+def _request_id(said: str, payload: str, secrets: Sequence[str] = ()) -> str | None:
     """The provider's name for the request, if that is what it says: it is logged, and shown to operators."""
     if not said or not _REQUEST_ID.fullmatch(said) or said in payload:
         return None
     recipient = _RECIPIENT.search(payload)
-    return None if recipient is not None and recipient[1] in said else said
+    quoted = (*secrets, recipient[1] if recipient is not None else "")
+    return None if any(word and word.lower() in said.lower() for word in quoted) else said
 
 
 def told(closure: Closure | None) -> Closure | None:

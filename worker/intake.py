@@ -1,6 +1,7 @@
 """Messages that come through the broker: the worker's side of `paceline.celery.send`."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -9,8 +10,11 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from paceline import Client
 from paceline.errors import DatabaseNotReady, InvalidMessage, PacelineError
-from paceline.messages import from_json
+from paceline.messages import KINDS, from_json
 
+FIELDS = {item.name for kind in KINDS.values() for item in fields(kind)} | {
+    "message", "kind", "via", "idempotency_key", "priority", "send_at", "expires_at", "metadata", "options",
+}  # fmt: skip
 PATIENCE = 60.0  # seconds that a message in hand waits for a database that is away
 
 log = structlog.get_logger("paceline.intake")
@@ -33,12 +37,20 @@ def store(client: Client, message: Mapping[str, Any], via: str, idempotency_key:
         parsed = from_json(message)
         receipt = retrying(client.enqueue, parsed, via=via, idempotency_key=idempotency_key, **given)
     except PacelineError as error:
-        log.warning("refused", error=type(error).__name__, rule=str(error))
+        log.warning("refused", error=type(error).__name__, rule=_rule(error))
         return None
     except TypeError:
         log.warning("refused", error="TypeError", rule="paceline.enqueue takes the fields of Client.enqueue")
         return None
     return receipt.id
+
+
+def _rule(error: PacelineError) -> str:
+    """What it says, without a name that only the caller knows, which may be anything, a recipient too."""
+    if not isinstance(error, InvalidMessage):
+        return str(error)
+    name = error.field.partition(".")[0].partition("[")[0]
+    return f"{name if name in FIELDS else 'a field'}: {error.rule}"
 
 
 def _instant(name: str, value: object) -> datetime | None:

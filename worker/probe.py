@@ -32,7 +32,7 @@ from providers.base import (
     Unavailable,
     Unknown,
 )
-from worker.delivery import OUTCOMES
+from worker.delivery import OUTCOMES, secrets_of, unquoting
 from worker.lanes.gate import Gate, Gates
 from worker.lanes.topology import Lane, Sender
 from worker.limits import Grant
@@ -201,6 +201,6 @@ def _outcome(sender: Sender, answer: Answer, read: Read) -> Outcome:
     if answer.response is None:
         return Unknown("no answer", answer.error)
     try:
-        return read(sender.account, answer.response)
+        return unquoting(read(sender.account, answer.response), "{}", secrets_of(sender, answer.exchange.request))
     except Exception as bug:  # an answer that cannot be read is not the caller's to bear
         return Unknown(f"unreadable answer ({type(bug).__name__})")

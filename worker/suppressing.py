@@ -14,6 +14,8 @@ from paceline.ciphers import Unreadable
 from paceline.clock import now
 from paceline.content import Content, content_of, keyring_of
 from paceline.door import MESSAGE
+from paceline.errors import InvalidMessage
+from paceline.messages import check_text
 from paceline.suppression import LONGEST, SUPPRESSION, Pair, named, normalised, sealed
 from worker.rows import encode, table_of
 from worker.statements import message
@@ -124,10 +126,11 @@ def _addressee(payload: str) -> str:
     """Whom a message is for; nobody where its payload has been erased meanwhile, or is none."""
     try:
         content = json.loads(payload)
-    except ValueError:
+        to = content.get("to") if isinstance(content, dict) else None
+        check_text("to", to)  # or no database could be asked about it
+    except (ValueError, RecursionError, InvalidMessage):
         return ""
-    to = content.get("to") if isinstance(content, dict) else None
-    return to if isinstance(to, str) else ""
+    return str(to)
 
 
 def _entry(safe: Content, pair: Pair, recipient: str, wish: Wish) -> dict[str, Any]:

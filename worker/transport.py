@@ -24,6 +24,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from providers.base import Request, Response
 from worker.downloads import Downloads, is_file
+from worker.unpacking import is_packed, unpacked
 
 IDLE_CONNECTION = 2.0  # seconds; older ones are likely to be closed by the other side just as we write
 ANSWER_LIMIT = 1_048_576  # bytes of an answer that are read; no provider's is as long
@@ -216,12 +217,14 @@ class Transport:
             )
         )
         headers = _received(answer.headers)
-        # Some compress whatever they were asked for; httpx unpacks that, at a cost that the others need not bear.
-        chunks = answer.aiter_bytes() if "content-encoding" in headers else answer.stream
-        assert isinstance(chunks, AsyncIterable)
+        assert isinstance(answer.stream, AsyncIterable)
+        coding = headers.get("content-encoding", "")
+        # Some compress whatever they were asked for. What is packed in another way is no JSON, and so says nothing.
+        chunks = unpacked(answer.stream) if is_packed(coding) else answer.stream
+        readable = is_packed(coding) or coding.strip().lower() in ("", "identity")
         body, saved = b"", None
         try:
-            if self._downloads is not None and is_file(request.save, answer.status_code, headers):
+            if self._downloads is not None and readable and is_file(request.save, answer.status_code, headers):
                 saved = await self._downloads.keep(request.save, chunks)
             else:
                 body = await _read(chunks)
@@ -263,12 +266,12 @@ def _headers(items: tuple[tuple[str, str], ...]) -> httpx.Headers:
 
 
 async def _read(chunks: AsyncIterable[bytes]) -> bytes:
-    body = b""
+    body = bytearray()
     async for chunk in chunks:
         body += chunk
         if len(body) > ANSWER_LIMIT:
-            return body[:ANSWER_LIMIT]
-    return body
+            break
+    return bytes(body[:ANSWER_LIMIT])
 
 
 def _received(headers: httpx.Headers) -> dict[str, str]:

@@ -68,3 +68,5 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise InvalidMessage("file", f"{path.name} is not UTF-8: save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidMessage("file", f"{path.name} is not TOML: {error}") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists within lists without end
+        raise InvalidMessage("file", f"{path.name} holds a value that is too long or too deep to be read") from None

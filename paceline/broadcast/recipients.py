@@ -65,6 +65,8 @@ def read(source: Source) -> Iterator[Row]:
 
 def _file(path: Path) -> Iterator[Row]:
     try:
+        if not (path.is_file() or path.is_dir()) and path.exists():
+            raise BadRecipients("recipients", "must be a file, which can be read again, and not a pipe or a device")
         # utf-8-sig drops a byte order mark; the newlines inside quoted fields are csv's to read.
         file = path.open(encoding="utf-8-sig", newline="")
     except OSError as error:

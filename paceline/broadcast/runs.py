@@ -14,12 +14,15 @@ from paceline.broadcast.steps import note
 from paceline.broadcast.stored import definition_in, written
 from paceline.bulk import CHUNK, store_entries
 from paceline.capabilities import Capabilities
+from paceline.ciphers import Unreadable
 from paceline.clock import now
-from paceline.content import Content, content_of, keyring_of
+from paceline.content import Content, Keyring, content_of, keyring_of
 from paceline.directory import Via
 from paceline.door import MESSAGE as MESSAGE_PLACE
 from paceline.door import Entry
+from paceline.errors import InvalidMessage
 from paceline.ids import new_id
+from paceline.messages import from_json
 from paceline.segments import SEGMENTATIONS
 from paceline.status import LEVELS
 from paceline.suppression import Pair, named, pairs_of
@@ -30,6 +33,8 @@ STREAM = tables.columns(tables.Stream)
 MESSAGE = tables.columns(tables.Message)
 ACCOUNT = tables.columns(tables.Account)
 ROUTE = tables.columns(tables.Route)
+
+EXTRAS = ("metadata", "options")  # what stands beside a message's own fields
 
 
 def new_run(transaction: Transaction, parent: Any, definition: Definition, run_at: float, name: str) -> str:
@@ -76,8 +81,7 @@ def copy_chunk(connection: Connection, run: Any) -> tuple[int, bool]:
     for number, (_, id_, sealed, zone) in enumerate(rows):
         if zone not in streams:
             streams[zone] = make_stream(transaction, run.id, definition, zone)
-        payload = keys.open(sealed, MESSAGE_PLACE, id_)
-        content = json.loads(payload)
+        payload, content = _read(keys, sealed, id_)
         entry = _entry(definition, run.via, payload, pairs_of(channels, content.get("to", "")), safe)
         entries.append((number, entry))
         lines[entry.id] = streams[zone]
@@ -133,6 +137,19 @@ def _carriers(transaction: Transaction, via: str) -> list[Capabilities]:
     names = json.loads(routes[0][0]) if routes else [via]
     rows = transaction.run(select(ACCOUNT.c.capabilities).where(ACCOUNT.c.name.in_(names)))
     return [Capabilities.from_json(json.loads(row[0])) for row in rows]
+
+
+def _read(keys: Keyring, sealed: str, id_: str) -> tuple[str, dict[str, Any]]:
+    """A message's payload, and what it says. One that was damaged is copied too, and fails alone when it is sent."""
+    try:
+        payload = keys.open(sealed, MESSAGE_PLACE, id_)
+    except Unreadable:
+        return tables.ERASED, {}
+    try:
+        content = from_json({name: value for name, value in json.loads(payload).items() if name not in EXTRAS})
+    except (ValueError, AttributeError, RecursionError, InvalidMessage):
+        return payload, {}
+    return payload, content.as_json()
 
 
 def _parts(carriers: list[Capabilities], content: dict[str, Any]) -> int:

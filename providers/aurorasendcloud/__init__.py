@@ -72,11 +72,11 @@ def judge(response: Response, *tables: Mapping[int, Code]) -> Verdict | None:
     """The verdict of the body, in the reference's order; None if the body is no JSON object that says anything.
 
     `tables` are looked into before the common codes. `"result": true` is a success whatever the code; otherwise, and
-    where `result` is missing, the code decides.
+    where `result` is missing, the code decides. Where there is none, an HTTP status that says more does (our choice).
     """
     answer = {name.lower(): value for name, value in json_object(response.body).items()}
     number, result = _number(answer.get("statuscode")), _truth(answer.get("result"))
-    if number is None and result is None:
+    if number is None and (result is None or (result is False and response.status >= 400)):
         return None
     code = None if number is None else next((table[number] for table in (*tables, COMMON) if number in table), None)
     kind = code.kind if code else _like_http(number)

@@ -174,9 +174,9 @@ class Planted:
         until(lambda: all(client.status(id_).status in ("failed", "unknown") for id_ in refused.values()), START)
         for provider in SANDBOXES.values():
             self.sandbox.clear_faults(provider)
-        self.sandbox.fault(
-            "aurogy", kind="status", status=400, body={"error": {"code": CONTENT["a word that is a body"]}}
-        )
+        said = {"error": {"code": CONTENT["a word that is a body"]}}
+        named = {"X-Request-Id": CREDENTIALS["aurogy's key"]}
+        self.sandbox.fault("aurogy", kind="status", status=400, body=said, headers=named)
         word = client.enqueue(Text(TO["aurogy"], CONTENT["a word that is a body"]), via="aurogy-main").id
         until(lambda: client.status(word).status == "failed", START)
         self.sandbox.clear_faults("aurogy")
@@ -351,7 +351,8 @@ def _sandbox_settings(hooks: int) -> dict[str, Any]:
 def _quoting(words: str) -> dict[str, Any]:
     """An error that says everything it was told in every place where anything can be said."""
     inner = {"code": words, "message": words, "status": words, "type": words, words: words}
-    return {"error": inner, "code": words, "message": words, "detail": [words], "id": words, "request_id": words}
+    told = {"error": inner, "code": words, "message": words, "detail": [words], "id": words, "request_id": words}
+    return {**told, "details": {"projects": words.split(), "missingSteps": words.split()}}
 
 
 def _headers(to: str) -> dict[str, str]:

@@ -140,6 +140,9 @@ def test_the_http_status_changes_nothing_about_a_body_that_decides(status: int) 
         (502, b"<html>", Unknown("http_502"), Unavailable()),
         (503, b"<html>", Unavailable(), None),
         (504, b"", Unknown("http_504"), Unavailable()),
+        (401, b'{"result":false}', Misconfigured(f"http_401: {KEY_HINT}", "", Scope.KEY), None),
+        (429, b'{"result":false}', Throttled(), None),
+        (503, b'{"result":false,"message":"maintenance"}', Unavailable(), None),
     ],
 )
 def test_a_body_that_decides_nothing_leaves_it_to_the_status(

@@ -1,5 +1,6 @@
 """AuroraSendCloud through the whole service: sends, lost answers, and what both of its webhooks tell."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -158,10 +159,14 @@ def test_a_template_that_is_not_approved_fails_its_message_and_holds_up_nobody(
     assert (built.client.status(waiting.id).reason or "").startswith("432 template not submitted or not approved")
 
 
-def genuine(token: str, **fields: str) -> bytes:
+def proven(token: str, **fields: str) -> dict[str, str]:
     timestamp = str(int(time.time() * 1000))
     proof = {"timestamp": timestamp, "token": token, "signature": sign(f"{timestamp}{token}".encode(), MAIL_SECRET)}
-    return urlencode(fields | proof).encode()
+    return fields | proof
+
+
+def genuine(token: str, **fields: str) -> bytes:
+    return urlencode(proven(token, **fields)).encode()
 
 
 def test_a_token_serves_one_body_and_a_get_is_answered(
@@ -192,6 +197,18 @@ def test_who_unsubscribed_is_written_to_no_more(
     until(lambda: built.rows("SELECT * FROM paceline_suppression"))
     [row] = built.rows("SELECT * FROM paceline_suppression")
     assert row["channel"] == "email"
+
+
+def test_half_a_character_in_a_name_is_stored_as_a_question_mark(
+    installed: Callable[..., Installation], receive: Receive
+) -> None:
+    """Given JSON that escapes half of a surrogate pair, which no database can hold, then the list can still be read."""
+    built = installed()
+    body = json.dumps(proven("t" * 50, event="unsubscribe", recipient="\ud800ana@example.org")).encode()
+
+    assert receive(built).ask("POST", "/hooks/mail-main", body, {"Content-Type": "application/json"})[0] == 200
+
+    assert [entry.recipient for entry in built.client.suppressions("email")] == ["?ana@example.org"]
 
 
 def test_an_application_may_ask_where_mails_stand(

@@ -12,7 +12,7 @@ import pytest
 
 from paceline import Text
 from paceline.broadcast import runs
-from tests.support.installation import ACCOUNT, Installation, recipient
+from tests.support.installation import ACCOUNT, Installation, recipient, until
 from worker.broadcasts.tick import Broadcasts
 
 Build = Callable[..., Installation]
@@ -214,6 +214,35 @@ def test_each_run_that_was_missed_while_no_worker_ran_is_made_once(build: Build)
     following = view.refresh().next_run_at
     assert following is not None
     assert following.timestamp() == made[-1] + 60
+
+
+@pytest.mark.parametrize(
+    "payload", ["not json", "[" * 100_000, "[]", r'{"kind": "text", "to": "\ud800", "text": "Hi"}', '{"text": 7}']
+)
+def test_a_damaged_message_of_a_recurrence_keeps_no_other_from_its_run(build: Build, payload: str) -> None:
+    # given a recurrence of three messages, one of them damaged, and somebody who opted out
+    built = build()
+    recurring(built)
+    built.client.suppress("aurogy", recipient(17))
+    [first, *_] = built.rows("SELECT id FROM paceline_message ORDER BY id")
+    built.run("UPDATE paceline_message SET payload = :payload WHERE id = :id", payload=payload, id=first["id"])
+    built.run("UPDATE paceline_broadcast SET next_run_at = 1700000000")
+
+    # when its run is made and carried out
+    Broadcasts(built.engine).steer()
+    Broadcasts(built.engine).work()
+    service = built.service()
+    until(
+        lambda: (
+            (service.tick(), service.pump.run_slice(0.2))
+            and built.statuses().get("accepted") == 2
+            and built.statuses().get("failed")
+        )
+    )
+
+    # then the damaged one has failed alone, and says why
+    [damaged] = built.client.messages(status="failed")
+    assert "no request can be made of it" in str(damaged.reason)
 
 
 def test_a_paused_recurrence_makes_no_run_and_a_cancelled_one_never_again(build: Build) -> None:

@@ -73,6 +73,9 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"metadata": "x"}, "metadata"),
     ({"options": [1]}, "options"),
     ({"colour": "red"}, ""),
+    ({"message": TEXT | {"auro_usr_sesame4711": "x"}}, "a field"),
+    ({"options": {"auro_usr_sesame4711": "x"}}, "options"),
+    ({"metadata": {"auro_usr_sesame4711": 7}}, "metadata"),
     ({"session": "mine"}, ""),
 ]
 

@@ -435,6 +435,30 @@ def test_a_compressed_answer_that_unpacks_to_too_much_is_cut(
     assert len(answer.response.body) == 100_000
 
 
+def test_an_answer_that_is_packed_twice_is_left_packed(transport: Transport, serve: Serve) -> None:
+    """Given a few hundred bytes that unpack to gigabytes in two steps, then nothing is unpacked at all."""
+    packed = gzip.compress(gzip.compress(bytes(50_000_000)))
+
+    def bomb(peer: Peer) -> None:
+        peer.read_request()
+        peer.answer(packed, content_encoding="gzip, gzip")
+
+    [answer] = ask(transport, exchange(serve(bomb).port))
+
+    assert answer.response is not None
+    assert answer.response.body == packed
+
+
+def test_an_answer_that_is_not_packed_as_it_says_is_no_answer(transport: Transport, serve: Serve) -> None:
+    def liar(peer: Peer) -> None:
+        peer.read_request()
+        peer.answer(b'{"id": "m1"}', content_encoding="gzip")
+
+    [answer] = ask(transport, exchange(serve(liar).port))
+
+    assert (answer.response, answer.error, answer.sent) == (None, "BrokenPacking", True)
+
+
 def test_cookies_are_not_kept(transport: Transport, serve: Serve) -> None:
     def baker(peer: Peer) -> None:
         while peer.read_request():

@@ -129,6 +129,11 @@ def test_without_the_key_nothing_is_written_and_what_is_there_is_called_encrypte
     assert ring.shown(Keyring([OLD]).content(said, "").seal('{"a": 1}', *PLACE), *PLACE) == {"content": "(encrypted)"}
 
 
+@pytest.mark.parametrize("stored", ["not json", "[" * 100_000])
+def test_what_was_damaged_is_shown_as_that_beside_what_was_not(stored: str) -> None:
+    assert Keyring().shown(stored, *PLACE) == {"content": "(unreadable)"}
+
+
 def test_a_key_that_the_installation_knows_nothing_of_writes_nothing_either() -> None:
     """Or its workers, who have none, could not read it."""
     with pytest.raises(ContentLocked, match="run `paceline migrate` with it"):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import tempfile
 from collections.abc import Callable
 from datetime import datetime
@@ -13,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from config.settings import SECTIONS, load
+from paceline.broadcast.file import load as load_broadcast
 from paceline.broadcast.recipients import BadRecipients, Row, read
 from paceline.door import check_extras, check_key, check_priority, check_times, payload_of
 from paceline.errors import ConfigurationError, InvalidMessage
@@ -134,6 +136,39 @@ def test_any_bytes_are_a_configuration_or_are_refused(data: bytes) -> None:
         assert SECRET not in refused(file)
 
 
+DEEP = b"a." * 2000
+OUTSIZED = [
+    b"x = " + b"[" * 100_000,
+    b"x = " + b"{a = " * 5000,
+    b"[worker]\nprocesses = " + b"9" * 5000,
+    b"accounts.a." + DEEP + b"a = 1",
+    b"[accounts.a]\nprovider = 'aurogy'\noptions." + DEEP + b"a = 1",
+]
+
+
+@pytest.mark.parametrize("data", OUTSIZED, ids=["lists", "tables", "digits", "keys", "options"])
+def test_what_is_too_deep_or_too_long_is_refused_in_a_sentence(data: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "paceline.toml"
+    file.write_bytes(data)
+
+    assert refused(file).startswith(f"{file}: must ")
+
+
+@pytest.mark.parametrize("data", OUTSIZED, ids=["lists", "tables", "digits", "keys", "options"])
+def test_nor_is_it_a_broadcast(data: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "sale.toml"
+    file.write_bytes(data)
+
+    assert refusal(InvalidMessage, lambda: load_broadcast(file))
+
+
+def test_a_configuration_is_no_pipe(tmp_path: Path) -> None:
+    """Given a pipe that nobody writes to, then nobody waits for it."""
+    os.mkfifo(tmp_path / "paceline.toml")
+
+    assert "not a pipe" in refused(tmp_path / "paceline.toml")
+
+
 CELLS = st.sampled_from([SECRET, "to", "name", '"', ",", ";", "\n", "\r\n", "\t", "{", "}", ":", "[", "null", "\x00"])
 ROWS = st.lists(CELLS | st.text(max_size=3), max_size=30).map(lambda cells: "".join(cells).encode("utf-8", "replace"))
 OBJECTS = st.lists(st.dictionaries(st.sampled_from(["to", "a"]), VALUES, max_size=3) | VALUES, max_size=4).map(
@@ -157,6 +192,36 @@ def test_any_file_is_recipients_or_is_refused(data: bytes, suffix: str) -> None:
     assert SECRET not in said + repr(rows)
     assert bool(said) or bool(rows)
     assert all(isinstance(cell, str) for row in rows for cell in row.columns.values())
+
+
+@pytest.mark.parametrize("name", ["people.csv", "people.jsonl"])
+def test_recipients_are_no_pipe(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+
+    assert "not a pipe" in refusal(BadRecipients, lambda: list(read(tmp_path / name)))
+
+
+def nested(depth: int) -> Any:
+    value: Any = "x"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+OVERGROWN = {"deep": nested(60), "very deep": nested(100_000), "long": 10**400, "very long": -(10**5000)}
+
+
+@pytest.mark.parametrize("name", OVERGROWN)
+def test_options_that_nobody_can_write_are_refused(name: str) -> None:
+    said = refusal(InvalidMessage, lambda: check_extras(None, {"extra": {"in": OVERGROWN[name]}}))
+
+    assert said.startswith("InvalidMessage options.extra: must ")
+
+
+@pytest.mark.parametrize("value", [nested(10), 10**300, True, {"a": [{"b": 1.5}]}], ids=str)
+def test_what_is_large_and_can_be_written_is_taken(value: Any) -> None:
+    check_extras(None, {"extra": value})
+    assert payload_of({}, None, {"extra": value})
 
 
 JSON = st.recursive(

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from paceline.content import SAID, keyring_of
 from paceline.database import read
 from paceline.errors import ContentLocked
+from paceline.suppression import LONGEST as LONGEST_NAME
 from providers.answers import digest, sha256
 from providers.base import STATUS_EVENT, Event, Inbound
 from worker.delivery import LONGEST_ID, fit
@@ -310,7 +311,10 @@ def _wishes(sender: Sender, event: Event) -> tuple[Wish, ...]:
     if not channel or not who:
         return ()
     names = (who, event.known_as) if event.known_as else (who,)
-    return tuple(Wish(channel, name, sender.name, "webhook", out=bool(event.opted_out)) for name in names)
+    return tuple(
+        Wish(channel, fit(name, LONGEST_NAME) or "", sender.name, "webhook", out=bool(event.opted_out))
+        for name in names
+    )
 
 
 def _complete(arrival: Arrival) -> bool:

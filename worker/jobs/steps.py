@@ -24,7 +24,7 @@ from providers.base import (
     Scope,
     Unknown,
 )
-from worker.delivery import OUTCOMES, Delivery, Verdict, check_readable, fit, poisoned, told, unquoting
+from worker.delivery import OUTCOMES, Delivery, Verdict, check_readable, fit, poisoned, secrets_of, told, unquoting
 from worker.lanes.topology import Sender
 from worker.retry import Decision, Standing, after_unknown, decide, recognises
 from worker.transport import Answer
@@ -128,7 +128,9 @@ def _found(delivery: Delivery, answer: Answer) -> Next | Done | Outcome:
     if answer.response is None:
         return Unknown("no answer", answer.error)
     found = _operation(delivery).read(delivery.sender.account, _job(delivery), answer.response)
-    return Done() if isinstance(found, Accepted) else unquoting(found, delivery.message.payload)
+    if isinstance(found, Accepted):
+        return Done()
+    return unquoting(found, delivery.message.payload, secrets_of(delivery.sender, answer.exchange.request))
 
 
 def _advanced(delivery: Delivery, found: Next | Done, passed_at: float | None) -> JobResult:

@@ -212,6 +212,6 @@ def _get(public_url: str) -> tuple[int, dict[str, object]]:
         response = connection.getresponse()
         try:
             body = json.loads(response.read(LONGEST))
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         return response.status, body if isinstance(body, dict) else {}
