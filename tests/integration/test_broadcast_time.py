@@ -245,6 +245,29 @@ def test_a_damaged_message_of_a_recurrence_keeps_no_other_from_its_run(build: Bu
     assert "no request can be made of it" in str(damaged.reason)
 
 
+@pytest.mark.parametrize("definition", ["not json", "[" * 100_000, "[]", "{}", '{"message": {"kind": "text"}}'])
+def test_a_damaged_broadcast_keeps_no_other_from_its_work_and_can_be_cancelled(build: Build, definition: str) -> None:
+    # given two recurrences with a run each, and the first of them damaged
+    built = build()
+    recurring(built)
+    built.client.broadcast("offers", HI, rows(1), ACCOUNT, cron="0 9 * * *", timezone="Europe/London")
+    built.run("UPDATE paceline_broadcast SET next_run_at = 1700000000")
+    Broadcasts(built.engine).steer()
+    damaged, sound = sorted((view for view in built.client.broadcasts() if "@" in view.name), key=lambda view: view.id)
+    built.run("UPDATE paceline_broadcast SET definition = :text WHERE id = :id", text=definition, id=damaged.id)
+
+    # when they are carried out
+    Broadcasts(built.engine).work()
+    Broadcasts(built.engine).steer()
+
+    # then the other one goes, and people see both and can end the one that is stuck
+    statuses = {row["id"]: row["status"] for row in built.rows("SELECT id, status FROM paceline_broadcast")}
+    assert (statuses[damaged.id], statuses[sound.id]) == ("expanding", "running")
+    views = {view.id: view for view in built.client.broadcasts()}
+    assert views[damaged.id].metadata == {"content": "(unreadable)"}
+    assert views[damaged.id].cancel().status == "cancelled"
+
+
 def test_a_paused_recurrence_makes_no_run_and_a_cancelled_one_never_again(build: Build) -> None:
     built = build()
     view = recurring(built).pause()

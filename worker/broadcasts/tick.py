@@ -24,7 +24,7 @@ from paceline.broadcast.times import begins_at, outside
 from paceline.clock import now
 from paceline.database import read, write
 from paceline.transactions import CoreTransaction
-from worker.broadcasts.work import BroadcastWork, counted, definition_of
+from worker.broadcasts.work import BroadcastWork, counted, definition_of, guarded
 
 BROADCAST = tables.columns(tables.Broadcast)
 STREAM = tables.columns(tables.Stream)
@@ -72,7 +72,7 @@ class Broadcasts:
                 return 0
             due = self._due(connection, rows)
         for row in due:
-            self._guarded(row.id, self._act)
+            guarded(row.id, self._act)
         return len(rows)
 
     def work(self) -> dict[str, int]:
@@ -93,14 +93,8 @@ class Broadcasts:
                 due.append(by_id[id_])
 
         for id_ in by_id:
-            self._guarded(id_, look)
+            guarded(id_, look)
         return due
-
-    def _guarded(self, id_: str, step: Callable[[str], None]) -> None:
-        try:
-            step(id_)
-        except Exception as bug:  # one broadcast that cannot be read must not stop the others
-            log.error("broadcast_stuck", broadcast=id_, error=type(bug).__name__)  # noqa: TRY400  # it may quote a row
 
     def _plan(self, connection: Connection, row: Any, lines: Sequence[Any]) -> Plan:
         if row.job_id is not None:

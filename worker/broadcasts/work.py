@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine, and_, case, func, insert, literal_column, null, or_, select, update
 
 from paceline import tables
@@ -30,6 +31,8 @@ RUNNING_EVERY = 2.0  # seconds between two counts of one that runs
 OVER_EVERY = 60.0  # of one that is over
 DISCARDED_AFTER = 60.0  # seconds after which whoever was removing a broadcast is taken for dead
 BUDGET = 20.0  # seconds of one round
+
+log = structlog.get_logger("paceline.broadcast")
 
 CANCELLED = "its broadcast was cancelled"
 
@@ -56,20 +59,21 @@ class BroadcastWork:
         runs = and_(BROADCAST.c.parent.is_not(None), BROADCAST.c.status == "expanding")
         with read(self._engine) as connection:
             ids = list(connection.scalars(select(BROADCAST.c.id).where(runs).order_by(BROADCAST.c.id)))
-        total = 0
-        for id_ in ids:
-            more = True
-            while more and time.monotonic() < ends:
-                with write(self._engine) as connection:
-                    row = connection.execute(
-                        select(BROADCAST)
-                        .where(BROADCAST.c.id == id_, BROADCAST.c.status == "expanding")
-                        .with_for_update(skip_locked=True)
-                    ).one_or_none()
-                    copied, more = (0, False) if row is None else copy_chunk(connection, row)
-                total += copied
-                if row is not None and not more:
-                    self._wake(row.via)
+        return sum(guarded(id_, lambda id_: self._copy_one(id_, ends)) for id_ in ids)
+
+    def _copy_one(self, id_: str, ends: float) -> int:
+        total, more = 0, True
+        while more and time.monotonic() < ends:
+            with write(self._engine) as connection:
+                row = connection.execute(
+                    select(BROADCAST)
+                    .where(BROADCAST.c.id == id_, BROADCAST.c.status == "expanding")
+                    .with_for_update(skip_locked=True)
+                ).one_or_none()
+                copied, more = (0, False) if row is None else copy_chunk(connection, row)
+            total += copied
+            if row is not None and not more:
+                self._wake(row.via)
         return total
 
     def _settle(self, ends: float) -> int:
@@ -77,24 +81,26 @@ class BroadcastWork:
         on, should something of it wait again: an operator may have said so."""
         with read(self._engine) as connection:
             rows = connection.execute(_WAIT_THOUGH_OVER).all()
-        total = 0
-        for row in rows:
-            if row.status == "finished":
-                with write(self._engine) as connection:
-                    again = {"status": "running", "finished_at": null(), "reason": null(), "updated_at": now()}
-                    connection.execute(
-                        update(BROADCAST)
-                        .where(BROADCAST.c.id == row.id, BROADCAST.c.status == "finished")
-                        .values(**again)
-                    )
-                continue
-            moved = CHUNK
-            while moved == CHUNK and time.monotonic() < ends:
-                with write(self._engine) as connection:
-                    moved = self._cancel_some(connection, row.id)
-                total += moved
+        finished = [row.id for row in rows if row.status == "finished"]
+        cancelled = [row.id for row in rows if row.status != "finished"]
+        for id_ in finished:
+            guarded(id_, self._run_again)
+        return sum(guarded(id_, lambda id_: self._cancel(id_, ends)) for id_ in cancelled)
+
+    def _run_again(self, id_: str) -> None:
+        again = {"status": "running", "finished_at": null(), "reason": null(), "updated_at": now()}
+        with write(self._engine) as connection:
+            connection.execute(
+                update(BROADCAST).where(BROADCAST.c.id == id_, BROADCAST.c.status == "finished").values(**again)
+            )
+
+    def _cancel(self, id_: str, ends: float) -> int:
+        total, moved = 0, CHUNK
+        while moved == CHUNK and time.monotonic() < ends:
             with write(self._engine) as connection:
-                self._count_one(connection, row.id)
+                moved = self._cancel_some(connection, id_)
+            total += moved
+        self._count_now(id_)
         return total
 
     def _cancel_some(self, connection: Connection, id_: str) -> int:
@@ -126,11 +132,14 @@ class BroadcastWork:
         with read(self._engine) as connection:
             ids = list(connection.scalars(select(BROADCAST.c.id).where(dead)))
         for id_ in ids:
-            more = True
-            while more and time.monotonic() < ends:
-                with write(self._engine) as connection:
-                    more = discard_some(CoreTransaction(connection), id_)
+            guarded(id_, lambda id_: self._discard_one(id_, ends))
         return len(ids)
+
+    def _discard_one(self, id_: str, ends: float) -> None:
+        more = True
+        while more and time.monotonic() < ends:
+            with write(self._engine) as connection:
+                more = discard_some(CoreTransaction(connection), id_)
 
     def _count(self, ends: float) -> int:
         """Count those that run or were over not long ago; all counts together take at most a fiftieth of the time."""
@@ -149,16 +158,25 @@ class BroadcastWork:
         for row in rows:
             every = max(RUNNING_EVERY if row.status == "running" else OVER_EVERY, rest)
             if time.monotonic() < ends and (row.age is None or row.age >= every):
-                with write(self._engine) as connection:
-                    self._count_one(connection, row.id)
+                guarded(row.id, self._count_now)
                 done += 1
         return done
 
-    def _count_one(self, connection: Connection, id_: str) -> None:
-        began = time.monotonic()
-        counts = counts_of(connection, id_)
-        values = counted(counts) | {"count_seconds": time.monotonic() - began}
-        connection.execute(update(BROADCAST).where(BROADCAST.c.id == id_).values(values))
+    def _count_now(self, id_: str) -> None:
+        with write(self._engine) as connection:
+            began = time.monotonic()
+            counts = counts_of(connection, id_)
+            values = counted(counts) | {"count_seconds": time.monotonic() - began}
+            connection.execute(update(BROADCAST).where(BROADCAST.c.id == id_).values(values))
+
+
+def guarded(id_: str, step: Callable[[str], int | None]) -> int:
+    """What the step answers for that broadcast; 0 if it fails: one that cannot be read must not stop the others."""
+    try:
+        return step(id_) or 0
+    except Exception as bug:
+        log.error("broadcast_stuck", broadcast=id_, error=type(bug).__name__)  # noqa: TRY400  # it may quote a row
+        return 0
 
 
 def counted(counts: dict[str, int]) -> dict[str, Any]:
