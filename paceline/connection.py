@@ -97,7 +97,7 @@ def read_config(file: Path) -> dict[str, Any]:
     try:
         if file.is_fifo():
             raise ConfigurationError([f"{file}: must be a file, not a pipe: it is read more than once"])
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # some editors put a mark before it
         if not _deeper(table):
             return table
         problem = f"must hold no more than {DEEPEST} tables or lists within each other"

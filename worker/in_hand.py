@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from uuid import uuid4
 
-BOOT = Path("/proc/sys/kernel/random/boot_id")  # Linux alone says which boot this is; elsewhere nothing is proven
+from worker.host import boot_id
+
 KEPT_FOR = 3600.0  # seconds after its last entry for which the file of a dead process is kept
 
 _HEAD = 128  # bytes: the boot
@@ -73,7 +74,7 @@ class InHand:
         path = directory / process
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "r+b", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.write(_boot().ljust(_HEAD, b"\0") + empty[_HEAD:])
+        file.write(boot_id().encode().ljust(_HEAD, b"\0") + empty[_HEAD:])
         memory = mmap.mmap(file.fileno(), len(empty))
 
         def close() -> None:
@@ -114,7 +115,7 @@ def forget(directory: Path, claiming: Callable[[], Iterable[str]]) -> None:
 
 def _of_dead(path: Path) -> bytes:
     held = _read(path)
-    return held[_HEAD:] if held[:_HEAD].rstrip(b"\0") == _boot() != b"" else b""
+    return held[_HEAD:] if held[:_HEAD].rstrip(b"\0") == boot_id().encode() != b"" else b""
 
 
 def _read(path: Path) -> bytes:
@@ -122,12 +123,6 @@ def _read(path: Path) -> bytes:
     with contextlib.suppress(OSError), path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return file.read()
-    return b""
-
-
-def _boot() -> bytes:
-    with contextlib.suppress(OSError):
-        return BOOT.read_bytes().strip()
     return b""
 
 

@@ -62,6 +62,12 @@ def test_paths_are_relative_to_the_file_that_names_them(home: Path) -> None:
     assert connection.database_url == f"sqlite:///{elsewhere}/p.db"
 
 
+def test_a_mark_that_an_editor_put_before_the_file_is_passed_by(home: Path) -> None:
+    (home / "paceline.toml").write_text('[database]\nurl = "sqlite:///p.db"\n', encoding="utf-8-sig")
+
+    assert resolve(environ={}).database_url == f"sqlite:///{home}/p.db"
+
+
 def test_two_ways_to_one_directory_are_one_installation(home: Path) -> None:
     (home / "real").mkdir()
     (home / "real/paceline.toml").touch()

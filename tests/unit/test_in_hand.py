@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from paceline.ids import new_id
-from worker import in_hand
-from worker.in_hand import BOOT, KEPT_FOR, InHand, Witness, forget
+from worker import host
+from worker.host import BOOT
+from worker.in_hand import KEPT_FOR, InHand, Witness, forget
 
 GRANT, LEFT, STAYED = new_id(), new_id(), new_id()
 
@@ -88,9 +89,9 @@ def test_a_file_from_before_the_last_boot_proves_nothing(tmp_path: Path, monkeyp
     other = tmp_path / "boot"
     other.write_text("5a5a5a5a-0000-4000-8000-000000000001\n")
 
-    monkeypatch.setattr(in_hand, "BOOT", other)
+    monkeypatch.setattr(host, "BOOT", other)
     assert not Witness(tmp_path).never_left(process, GRANT, STAYED)
-    monkeypatch.setattr(in_hand, "BOOT", tmp_path / "none")
+    monkeypatch.setattr(host, "BOOT", tmp_path / "none")
     assert not Witness(tmp_path).never_left(died(tmp_path, one_left), GRANT, STAYED)
 
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 from redis import Redis
 
 from paceline.limit import day_bounds
+from worker.host import boot_id
 from worker.limits.image import payload
 from worker.limits.values import (
     KEY,
@@ -286,8 +287,7 @@ def signature_of(lanes: Iterable[LaneLimits]) -> str:
 
 def host_id() -> str:
     """The kernel's boot id, which processes with one monotonic clock share; elsewhere a name for this process alone."""
-    boot_id = Path("/proc/sys/kernel/random/boot_id")
-    return boot_id.read_text(encoding="ascii").strip() if boot_id.exists() else uuid4().hex
+    return boot_id() or uuid4().hex
 
 
 def check_server(redis: Redis) -> None:
