@@ -14,10 +14,10 @@ demo: $(STAMP)
 	@$(BIN)/paceline demo
 
 test: lint
-	@$(BIN)/pytest -n 3 --dist loadfile --cov --cov-report= tests/unit tests/contract tests/integration
-	@$(BIN)/pytest -n 2 --dist loadfile --cov --cov-append --cov-report= tests/acceptance
-	@$(BIN)/pytest -n 2 --dist load --cov --cov-append --cov-report= tests/chaos --ignore tests/chaos/test_isolation.py
-	@$(BIN)/pytest --cov --cov-append --cov-report= tests/chaos/test_isolation.py
+	@$(BIN)/pytest -n 4 --dist loadfile --cov --cov-report= tests/unit tests/contract tests/integration
+	@$(BIN)/pytest -n 2 --dist loadfile tests/acceptance
+	@$(BIN)/pytest -n 2 --dist load tests/chaos --ignore tests/chaos/test_isolation.py
+	@$(BIN)/pytest tests/chaos/test_isolation.py
 	@echo "lines that the tests run in their own process: $$($(BIN)/coverage report --format=total) %"
 
 lint: $(STAMP)
