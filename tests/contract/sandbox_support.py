@@ -146,19 +146,20 @@ def exchange(url: str, request: bytes | None = None, patience: float = 2.0, ling
     """
     parts = urlsplit(url)
     received, started = b"", time.monotonic()
-    with socket.create_connection((parts.hostname, parts.port), timeout=WAIT) as connection:
-        connection.settimeout(patience)
-        try:
+    try:
+        # A reset may be there before `connect` has returned.
+        with socket.create_connection((parts.hostname, parts.port), timeout=WAIT) as connection:
+            connection.settimeout(patience)
             connection.sendall(request_bytes() if request is None else request)
             while piece := connection.recv(65536):
                 received += piece
                 if _is_whole(received):
                     connection.settimeout(linger)
-            end = "closed"
-        except TimeoutError:
-            end = "open"
-        except (ConnectionResetError, BrokenPipeError):
-            end = "reset"
+        end = "closed"
+    except TimeoutError:
+        end = "open"
+    except (ConnectionResetError, BrokenPipeError):
+        end = "reset"
     return Raw(received, end, time.monotonic() - started)
 
 
