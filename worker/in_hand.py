@@ -64,8 +64,10 @@ class InHand:
 
     def _put(self, grant_id: str, work_id: str) -> None:
         with contextlib.suppress(IndexError):
-            at = self._free.pop()
-            self._memory[at : at + _ENTRY] = _entry(grant_id, work_id)
+            at, entry = self._free.pop(), _entry(grant_id, work_id)
+            # Its first byte last: half an entry over an old one might be the old one again.
+            self._memory[at + 1 : at + _ENTRY] = entry[1:]
+            self._memory[at] = entry[0]
             self._places[grant_id, work_id] = at
 
     def _open(self, directory: Path, empty: bytes) -> None:

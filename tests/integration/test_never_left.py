@@ -9,6 +9,7 @@ import structlog
 
 from paceline.ids import new_id
 from sandbox.background import SandboxServer
+from tests.support.deaths import died
 from tests.support.installation import ACCOUNT, Installation, until
 from worker.in_hand import InHand
 from worker.store import Store
@@ -37,13 +38,6 @@ def claim(built: Installation, hand: InHand) -> str:
 def leases_end(built: Installation) -> None:
     built.run("UPDATE paceline_message SET lease_until = lease_until - 1000 WHERE lease_until IS NOT NULL")
     built.run("UPDATE paceline_grant SET lease_until = lease_until - 1000")
-
-
-def died(hand: InHand) -> None:
-    """What the kernel does with a file of who is killed: its lock ends, and what stands in it stays."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "unlink", lambda *_, **__: None)
-        hand.close()
 
 
 def test_what_never_left_is_sent_once_and_what_left_is_unknown(built: Installation, sandbox: SandboxServer) -> None:
