@@ -13,7 +13,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from uuid import uuid4
 
 import structlog
@@ -34,7 +33,7 @@ from worker.limits import Grant
 from worker.store import Store
 from worker.transport import Answer, Exchange, Guard, Transport
 from worker.watch.telemetry import Telemetry
-from worker.work import Batch, Claim, Claimed, Granted, JobResult, LaneNews, Order, PollResult, Record, Result
+from worker.work import Batch, Claim, Claimed, Granted, JobResult, Order, Outbox, Result
 from worker.writing import written
 
 SLICE = 20.0  # seconds after which a slice claims nothing more
@@ -47,30 +46,6 @@ SLICES = 16  # the most slices of a process: a quarter of its threads, so that t
 WAKE_INTERVAL = 0.2  # seconds between two calls for one more slice
 
 log = structlog.get_logger("paceline.pump")
-
-
-@dataclass(slots=True)
-class Outbox:
-    """What the next transaction writes."""
-
-    results: list[Result] = field(default_factory=list)
-    polls: list[PollResult] = field(default_factory=list)
-    jobs: list[JobResult] = field(default_factory=list)
-    granted: list[Granted] = field(default_factory=list)
-    news: list[LaneNews] = field(default_factory=list)
-
-    def add(self, record: Record) -> None:
-        """Add the record of a message, of a question, or of a job's step."""
-        if isinstance(record, Result):
-            self.results.append(record)
-        elif isinstance(record, PollResult):
-            self.polls.append(record)
-        else:
-            self.jobs.append(record)
-
-    def batch(self) -> Batch:
-        """Everything so far, as one batch."""
-        return Batch(tuple(self.results), tuple(self.polls), tuple(self.granted), tuple(self.news), tuple(self.jobs))
 
 
 class Pump:

@@ -185,3 +185,27 @@ class Batch:
 
     def __bool__(self) -> bool:
         return bool(self.results or self.polls or self.granted or self.news or self.jobs)
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What the next transaction writes."""
+
+    results: list[Result] = field(default_factory=list)
+    polls: list[PollResult] = field(default_factory=list)
+    jobs: list[JobResult] = field(default_factory=list)
+    granted: list[Granted] = field(default_factory=list)
+    news: list[LaneNews] = field(default_factory=list)
+
+    def add(self, record: Record) -> None:
+        """Add the record of a message, of a question, or of a job's step."""
+        if isinstance(record, Result):
+            self.results.append(record)
+        elif isinstance(record, PollResult):
+            self.polls.append(record)
+        else:
+            self.jobs.append(record)
+
+    def batch(self) -> Batch:
+        """Everything so far, as one batch."""
+        return Batch(tuple(self.results), tuple(self.polls), tuple(self.granted), tuple(self.news), tuple(self.jobs))
