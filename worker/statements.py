@@ -281,10 +281,22 @@ class Statements:
         self.claim_own = take(own.order_by(message.c.position))
         # From the end: what an earlier account of the route still has room for stands before it, and is passed by.
         self.claim_late = take(late.order_by(message.c.expires_at.desc(), message.c.position.desc()))
+        # Also what a sweep has called unknown since: who asks knows that it never left. An earlier attempt may have.
+        held = message.c.status.in_((str(Status.SENDING), str(Status.UNKNOWN)))
+        earlier = and_(
+            attempt.c.message_id == message.c.id,
+            attempt.c.number < message.c.attempt,
+            attempt.c.outcome == str(Status.UNKNOWN),
+        )
+        unresolved = case(
+            (message.c.status == str(Status.UNKNOWN), select(attempt.c.number).where(earlier).exists()),
+            else_=message.c.unresolved,
+        )
         self.claimed_by = (
-            select(*returned, stream.c.priority, stream.c.via)
+            select(*(column for column in returned if column.name != "unresolved"), unresolved.label("unresolved"))
+            .add_columns(stream.c.priority, stream.c.via)
             .join(stream, stream.c.id == message.c.stream_id)
-            .where(message.c.grant_id == bindparam("grant"), message.c.status == str(Status.SENDING))
+            .where(message.c.grant_id == bindparam("grant"), held)
             .order_by(message.c.id)
         )
         overdue = (

@@ -33,7 +33,8 @@ def written(store: Store, batch: Batch, order: Order | None) -> Claim | None:
             _patiently(lambda repeated, part=part: store.cycle(part, repeated=repeated))  # type: ignore[misc]
         except Exception as refused:
             log.error("result_refused", id=record_id, error=_name(refused))  # noqa: TRY400  # as above
-    return None if order is None else _patiently(lambda repeated: store.cycle(Batch(), order, repeated=repeated))
+    # The order may have been committed unheard, in an earlier try of the whole.
+    return None if order is None else _patiently(lambda _repeated: store.cycle(Batch(), order, repeated=True))
 
 
 def _patiently(cycle: Callable[[bool], Claim | None]) -> Claim | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import OperationalError
 
 from paceline.ids import new_id
 from paceline.status import Priority
@@ -226,6 +227,32 @@ def test_a_commit_whose_answer_was_lost_is_found_again(build: Build) -> None:
     assert [message.id for message in again.messages] == [message.id for message in first.messages]
     assert built.statuses() == {"queued": 1, "sending": 1}
     assert len(built.rows("SELECT id FROM paceline_grant")) == 1
+
+
+def test_a_claim_that_is_heard_of_after_its_lease_is_still_in_hand(
+    build: Build, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a claim that was committed unheard, and a database that came back after its lease, then what it claimed is
+    sent once: its worker knows that it never left."""
+    built = build()
+    service, receipt = built.service(), built.text()
+    store = service.pump.store
+    cycle = store.cycle
+
+    def unheard(batch: Batch, order: Order | None = None, *, repeated: bool = False) -> Claim | None:
+        claimed = cycle(batch, order, repeated=repeated)
+        if claimed is not None and claimed.messages and not repeated:
+            built.run("UPDATE paceline_message SET lease_until = lease_until - 1000")
+            service.sweep()
+            assert built.statuses() == {"unknown": 1}
+            raise OperationalError("COMMIT", {}, ConnectionError())
+        return claimed
+
+    monkeypatch.setattr(store, "cycle", unheard)
+    until(lambda: (service.tick(), service.pump.run_slice(0.2)) and built.statuses() == {"accepted": 1})
+
+    assert len(sandbox.ledger("aurogy")) == 1
+    assert [attempt.outcome for attempt in built.client.status(receipt.id).attempts] == ["accepted"]
 
 
 def test_a_repeated_result_changes_nothing_more(build: Build) -> None:

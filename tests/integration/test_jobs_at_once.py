@@ -86,6 +86,21 @@ def test_a_claim_whose_commit_was_kept_is_found_again(build: Build) -> None:
     assert dict(row) == {"attempt": 1, "status": "sending"}
 
 
+def test_steps_of_an_unheard_claim_are_found_after_its_lease_too(build: Build) -> None:
+    """Given such a claim, when its lease has ended meanwhile, then the step that never left is in hand all the same."""
+    built = build()
+    service, lane = built.service(), built.topology.lanes[f"{ACCOUNT}/profile"]
+    job = built.client.start(ACCOUNT, "profile")
+    order = Order(new_id(), lane, 5, 5, 5)
+    service.pump.store.cycle(Batch(), order)
+    built.run("UPDATE paceline_job SET lease_until = lease_until - 1000, status = 'unknown'")
+
+    again = service.pump.store.cycle(Batch(), order, repeated=True)
+
+    assert again is not None
+    assert [item.id for item in again.messages] == [job]
+
+
 def test_what_the_sends_leave_of_an_order_goes_to_jobs_by_their_time(build: Build) -> None:
     """Given a lane of sends and jobs, when an order has room for some, then messages come first, then old jobs."""
     built = build(providers=PROVIDERS_OFFERING)

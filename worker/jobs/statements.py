@@ -164,7 +164,8 @@ class JobStatements:
             )
             .returning(*returned)
         )
-        self._again = select(*returned).where(job.c.grant_id == bindparam("of_grant"), job.c.status == SENDING)
+        held = job.c.status.in_((SENDING, UNKNOWN))  # also what a sweep gave up since: who asks knows it never left
+        self._again = select(*returned).where(job.c.grant_id == bindparam("of_grant"), held)
 
 
 def _claimed(rows: Any, keys: Keyring) -> tuple[Claimed, ...]:
