@@ -160,7 +160,10 @@ def hold(siege: Siege, valkey: Valkey, database: Database, sandbox: SandboxProce
             f"{world.killed.total()} kills, {world.exits} processes ended by themselves, {world.refused} calls repeated"
         )
         print(
-            f"{time.monotonic() - began:.0f} s, limit {siege.limit} in any 4 s: {verdict}", *verdict.overfull, sep="\n"
+            f"{time.monotonic() - began:.0f} s, limit {siege.limit} in any 4 s: {verdict}",
+            *verdict.overfull,
+            *verdict.puzzles,
+            sep="\n",
         )
     assert verdict.wrong(siege.limit) == []
     assert verdict.messages == 3 * siege.messages

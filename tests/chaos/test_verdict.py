@@ -37,10 +37,12 @@ class Tale:
     def sandbox(self) -> "Tale":
         return self
 
-    def rows(self, sql: str) -> list[dict[str, Any]]:
-        """What the judge's three queries find."""
+    def rows(self, sql: str, **_: object) -> list[dict[str, Any]]:
+        """What the judge's queries find."""
         if "FROM paceline_message" in sql:
             return list(self.messages.values())
+        if "FROM paceline_event" in sql:
+            return []
         unknown = "outcome = 'unknown'" in sql
         return [row for row in self.attempts if (row["outcome"] == "unknown" if unknown else row["duration_ms"] > 0)]
 
@@ -71,7 +73,7 @@ def peace() -> Tale:
     for account in SANDBOX:
         for number in range(tale.enqueued):
             key = f"{account}-{number}"
-            tale.messages[key] = {"id": key, "key": key, "status": "delivered", "reason": ""}
+            tale.messages[key] = {"id": key, "key": key, "status": "delivered", "reason": "", "process": None}
             tale.arrives(account, number, 10.0 * number)
     return tale
 
@@ -284,3 +286,13 @@ def test_the_requests_of_a_window_that_was_too_full_are_listed() -> None:
     assert [line.split(":")[0].strip() for line in judge(cast(World, tale)).overfull] == [
         f"{SANDBOX[SMS]} {message(SMS, 0).to}"
     ] * (LIMIT + 1)
+
+
+def test_what_nothing_explains_is_told_with_all_that_is_known_of_it() -> None:
+    """Given an unknown that nobody died for, then its attempts and the blows are printed."""
+    tale = peace()
+    unknown_without_a_death(tale)
+    tale.tried(SMS, "unknown", code="reset")
+    tale.dealt.append((3.0, "flush"))
+    told = "\n".join(judge(cast(World, tale)).puzzles)
+    assert all(word in told for word in ("sms-0", "flush", "code reset"))

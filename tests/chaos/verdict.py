@@ -1,6 +1,7 @@
 """What the providers' ledgers say after a siege, held against what the database says."""
 
 import math
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class Verdict:
     in_vain: int = 0  # unknown, though nothing of it arrived (who stood still, or the provider's fault): not zero
     explained: Counter[str] = field(default_factory=Counter)
     overfull: list[str] = field(default_factory=list, repr=False)  # the requests of windows that held too many
+    puzzles: list[str] = field(default_factory=list, repr=False)  # what is known of those that nothing explains
 
     def wrong(self, limit: int) -> list[str]:
         """The promises that were broken; or that nobody can tell, if the judge does not know when requests came."""
@@ -55,7 +57,10 @@ class Verdict:
 
 def judge(world: World) -> Verdict:
     """Hold everything that was enqueued against everything that arrived."""
-    rows = world.built.rows("SELECT id, status, reason, idempotency_key AS key FROM paceline_message")
+    rows = world.built.rows(
+        "SELECT message.id, status, reason, idempotency_key AS key, process FROM paceline_message AS message"
+        " LEFT JOIN paceline_grant AS claim ON claim.id = grant_id"
+    )
     attempts = world.built.rows("SELECT message_id, code FROM paceline_attempt WHERE outcome = 'unknown'")
     slow = {row["message_id"] for row in attempts if row["code"] == "timeout"}
     unknown = Counter(row["message_id"] for row in attempts)
@@ -175,6 +180,19 @@ def _explain(
         verdict.explained[why] += 1
     else:
         verdict.unexplained += 1
+        verdict.puzzles += _puzzle(world, row)
+
+
+def _puzzle(world: World, row: Mapping[str, object]) -> Iterator[str]:
+    """What the tables say of it, all times in Unix seconds, and when the blows were dealt."""
+    yield f"  {row['key']}: {row['reason']}, claimed by {row['process']}"
+    unix = time.time() - time.monotonic()
+    yield "    dealt: " + ", ".join(f"{name} {at + unix:.1f}" for at, name in world.dealt)
+    for table in ("attempt", "event"):
+        for told in world.built.rows(
+            f"SELECT * FROM paceline_{table} WHERE message_id = :id ORDER BY at", id=row["id"]
+        ):
+            yield f"    {table}: " + ", ".join(f"{name} {told[name]}" for name in told if told[name] is not None)
 
 
 def _refused(entry: Entry) -> bool:
