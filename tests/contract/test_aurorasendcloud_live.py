@@ -58,7 +58,7 @@ def account(provider: Provider, sandbox: SandboxServer, path: str = "", **option
 
 def send(request: Request) -> Response:
     parts = urlsplit(request.url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     try:
         connection.request(request.method, parts.path, request.body, dict(request.headers))
         answer = connection.getresponse()
@@ -260,7 +260,7 @@ def told(provider: Provider, sandbox: SandboxServer, hook: Hook) -> list[Event]:
 def test_webhooks_of_both_generations_and_encodings_are_believed_and_read(
     hooks: Receiver, provider: Provider, message: Any, statuses: set[Status], names: str, encoding: str
 ) -> None:
-    hook = {"url": hooks.url, "names": names, "encoding": encoding}
+    hook = {"url": hooks.url, "names": names, "encoding": encoding, "timeout": 60}
     settings = {"ratelimit": PLENTY, "lifecycle": FAST, "webhook": hook, "sms_webhook": hook}
     with SandboxServer({NAME: settings}) as sandbox:
         outcome = sent(provider, sandbox, Submission("01HZX3TBN5", message))
@@ -274,7 +274,8 @@ def test_webhooks_of_both_generations_and_encodings_are_believed_and_read(
 
 @pytest.mark.parametrize("names", ["old", "new"])
 def test_failures_and_farewells_are_read(hooks: Receiver, names: str) -> None:
-    hook = {"url": hooks.url, "names": names, "events": ["invalid", "unsubscribe", "report_spam", "workererror"]}
+    farewells = ["invalid", "unsubscribe", "report_spam", "workererror"]
+    hook = {"url": hooks.url, "names": names, "events": farewells, "timeout": 60}
     settings = {
         "lifecycle": FAST | {"failed_share": 1},
         "webhook": hook,
