@@ -43,7 +43,10 @@ def hooks() -> Iterator[Receiver]:
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
     # One at a time, so that callbacks which a pause has made due together arrive in their order.
-    settings = {"lifecycle": FAST, "webhook": {"secret": SIGNING_KEY, "retry_delays": [0.05, 0.1], "timeout": 60, "concurrency": 1}}
+    settings = {
+        "lifecycle": FAST,
+        "webhook": {"secret": SIGNING_KEY, "retry_delays": [0.05, 0.1], "timeout": 60, "concurrency": 1},
+    }
     with SandboxServer({"augnet": settings}) as server:
         yield server
 

@@ -38,7 +38,12 @@ def sandbox(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 def refused(*arguments: str) -> tuple[int, str]:
     """The exit status and what stands on stderr."""
     done = subprocess.run(
-        [sys.executable, "-m", "sandbox", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "sandbox", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.stdout == ""
     return done.returncode, done.stderr
