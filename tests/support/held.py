@@ -11,7 +11,7 @@ from worker.transport import Answer, Exchange
 
 @contextmanager
 def answers_held(service: Service) -> Iterator[None]:
-    """A slice runs beside the block until it has sent what waits; what it is answered, it learns when the block ends."""
+    """A slice beside the block sends what waits; what it is answered, it learns when the block ends."""
     free, sent = threading.Event(), threading.Event()
     send = service.pump.transport.send
 
