@@ -128,6 +128,7 @@ def test_what_is_not_answered_200_is_retried_by_the_ladder_with_the_same_bytes(h
         for number, minutes in enumerate((1, 2, 4, 8, 16), 1):
             wait_until(lambda n=number: len(sandbox.webhooks(NAME)) == n, f"attempt {number} was made")  # type: ignore[misc]
             sandbox.advance(minutes * 60 - 1)
+            assert sandbox.summary(NAME)["webhooks"]["waiting"] == 1
             assert len(hooks.hooks) == number
             sandbox.advance(1)
         wait_until(lambda: sandbox.summary(NAME)["webhooks"]["dropped"] == 1, "it was dropped")
