@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 # Linux gives this also for streams, of the last byte that was read; Python's `socket` does not name it.
 _STAMP = 35 if sys.platform == "linux" else None  # SO_TIMESTAMPNS
 _TIMESPEC = struct.Struct("@ll")
+_APART = 0.001  # seconds: the most between two readings that count as one instant
 _ROOM = socket.CMSG_SPACE(_TIMESPEC.size)
 
 
@@ -58,8 +59,16 @@ class StampedSocket(socket.socket):
         return size
 
 
+def _now() -> tuple[float, float]:
+    """Unix and monotonic seconds of one instant: a pause between the two readings would set them apart."""
+    while True:
+        before, at, monotonic = time.monotonic(), time.time(), time.monotonic()
+        if monotonic - before < _APART:
+            return at, monotonic
+
+
 def _note(number: int, ancillary: list[tuple[int, int, bytes]]) -> None:
-    at, monotonic = time.time(), time.monotonic()
+    at, monotonic = _now()
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, _STAMP):
             seconds, nanoseconds = _TIMESPEC.unpack(data)

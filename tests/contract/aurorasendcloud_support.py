@@ -26,7 +26,7 @@ SMS = {"templateId": "29999", "phone": PHONE, "vars": '{"code":"492817"}'}
 PLENTY = {"mail": "100000/minute", "sms": "100000/minute", "status": "100000/minute", "query": "100000/minute"}
 STILL: dict[str, Any] = {"ratelimit": PLENTY, "lifecycle": {"outcomes": {"*": "queued"}}}  # nothing happens by itself
 FORM = "application/x-www-form-urlencoded"
-WAIT = 10.0  # seconds
+WAIT = 60.0  # seconds for anything that should happen at once, on a machine that is busy
 
 
 @dataclass

@@ -100,7 +100,7 @@ class Driver:
 def exchange(request: Request) -> Response:
     """One request on a connection of its own."""
     parts = urlsplit(request.url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     try:
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         connection.request(request.method, path, request.body or None, dict(request.headers))

@@ -51,7 +51,7 @@ h1TNWH7DmWinPhEcUTry6GdxV8ChRANCAAQ9rkhdTeLNHex4smNAB1cybP1Y83j1
 Jli4vu9D69F6rR3uJ3Y4nPCxCU9mvebITtfSSs5Yvb1AArws2/06S61h
 -----END PRIVATE KEY-----
 """
-WAIT = 10.0  # seconds for anything that should happen at once
+WAIT = 60.0  # seconds for anything that should happen at once, on a machine that is busy
 
 
 @dataclass
@@ -139,7 +139,7 @@ def request_bytes(path: str = "/aurogy/v1/messages/text", data: object = None, *
     return head.encode() + body
 
 
-def exchange(url: str, request: bytes | None = None, patience: float = 2.0, linger: float = 0.1) -> Raw:
+def exchange(url: str, request: bytes | None = None, patience: float = WAIT, linger: float = 0.1) -> Raw:
     """Sends bytes on a fresh connection, and listens until it ends.
 
     It is taken for open if nothing comes for `patience` seconds, or after a whole answer for `linger` seconds.
@@ -256,7 +256,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Looks again every 5 ms until the condition holds; fails after ten seconds."""
+    """Looks again every 5 ms until the condition holds; fails after a minute."""
     deadline = time.monotonic() + WAIT
     pause = threading.Event()
     while not condition():

@@ -39,7 +39,7 @@ def closed(built: Installation) -> set[str]:
 def test_a_text_is_sent(built: Installation, sandbox: SandboxServer) -> None:
     receipt = built.client.enqueue(Text(TO, "Your appointment is at 16:00."), via="aulm-main")
     service = built.service()
-    until(lambda: (service.pump.run_slice(1),) and reason(built, receipt)[0] == "sent")
+    until(lambda: (service.tick(), service.pump.run_slice(1)) and reason(built, receipt)[0] == "sent")
     view = built.client.status(receipt.id)
 
     [entry] = sandbox.ledger("aulm")
@@ -59,7 +59,7 @@ def test_a_bad_key_makes_one_request(built: Installation, sandbox: SandboxServer
     sandbox.settings("aulm", {"keys": {LIVE: {"state": "revoked"}}})
     receipts = [built.client.enqueue(Text(TO, f"Text {number}"), via="aulm-main") for number in range(3)]
     service = built.service()
-    until(lambda: (service.pump.run_slice(1),) and closed(built))
+    until(lambda: (service.tick(), service.pump.run_slice(1)) and closed(built))
     service.tick()
     service.pump.run_slice(1)
 

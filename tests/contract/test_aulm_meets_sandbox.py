@@ -46,7 +46,8 @@ def hooks() -> Iterator[Receiver]:
 
 @pytest.fixture
 def sandbox(hooks: Receiver) -> Iterator[SandboxServer]:
-    webhook = {"url": hooks.url, "secret": SECRET}
+    # One at a time, so that events which a pause has made due together arrive in their order.
+    webhook = {"url": hooks.url, "secret": SECRET, "timeout": 60, "concurrency": 1}
     with SandboxServer({"aulm": {"webhook": webhook, "lifecycle": FAST}}) as server:
         yield server
 
@@ -58,7 +59,7 @@ def account(sandbox: SandboxServer, key: str = LIVE) -> Account:
 
 def put(request: Request) -> Response:
     parts = urlsplit(request.url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     try:
         connection.request(request.method, parts.path, request.body or None, dict(request.headers))
         answer = connection.getresponse()

@@ -221,6 +221,7 @@ def test_no_rate_is_enforced_unless_asked_for(sandbox: SandboxServer) -> None:
     assert (window["group"], window["limit"], window["requests"]) == ("send", "10/1s", 15)
 
 
+@pytest.mark.usefixtures("still")
 def test_a_limit_is_a_projects_own_and_names_the_wait() -> None:
     limit = {"enforced": True, "send": "2/1h", "window": "sliding"}
     with SandboxServer({"augnet": {**STILL, "ratelimit": limit}}) as sandbox:
@@ -272,7 +273,7 @@ def test_a_new_run_goes_on_with_callbacks_and_bills(tmp_path: Path) -> None:
     file = tmp_path / "ledger.jsonl"
     with callbacks() as hooks:
         settings = {
-            "augnet": {"lifecycle": {"sent_after": 0.01, "delivered_after": 60}, "senders": ["XYZ"]},
+            "augnet": {"lifecycle": {"sent_after": 0.01, "delivered_after": 3600}, "senders": ["XYZ"]},
         }
         with SandboxServer(settings, ledger_file=file) as first:
             post(first, text(statusCallback=hooks.url, body="x" * 161))
@@ -281,7 +282,7 @@ def test_a_new_run_goes_on_with_callbacks_and_bills(tmp_path: Path) -> None:
             before = bill(first)
         with SandboxServer(settings, ledger_file=file) as second:
             assert bill(second) == before
-            second.advance(60)
+            second.advance(3600)
             told = hooks.wait_for(3)
             wait_until(lambda: second.summary("augnet")["messages"]["delivered"] == 1, "it is delivered")
     assert sorted(words(told)) == ["delivered", "queued", "sent"]

@@ -125,6 +125,7 @@ def test_a_key_can_be_unknown_revoked_expired_or_its_account_deactivated(sandbox
     ]
 
 
+@pytest.mark.usefixtures("still")
 def test_too_many_bad_keys_lock_the_address_out_good_keys_included(sandbox: SandboxServer) -> None:
     sandbox.settings("aulm", {"auth": {"lockout": {"failures": 3}}})
     for _ in range(3):
@@ -133,13 +134,14 @@ def test_too_many_bad_keys_lock_the_address_out_good_keys_included(sandbox: Sand
     for key in (LIVE, "bad"):
         locked = send(sandbox, key=key)
         assert failed(locked) == (429, "too_many_auth_failures")
-        assert 58 <= int(locked.headers["retry-after"]) <= 60
+        assert locked.headers["retry-after"] == "60"
     # The header is judged before.
     assert failed(send(sandbox, key="")) == (401, "missing_authorization")
     sandbox.advance(60)
     assert send(sandbox).status == 201
 
 
+@pytest.mark.usefixtures("still")
 def test_bad_keys_far_apart_lock_nobody_out(sandbox: SandboxServer) -> None:
     sandbox.settings("aulm", {"auth": {"lockout": {"failures": 2, "window": 100}}})
     for _ in range(3):
@@ -214,6 +216,7 @@ def test_what_is_wrong_is_told_in_the_documented_order(sandbox: SandboxServer) -
 # Quota
 
 
+@pytest.mark.usefixtures("still")
 def test_the_days_quota_is_counted_and_back_at_midnight(sandbox: SandboxServer) -> None:
     sandbox.settings("aulm", {"quota": {"daily": 2}})
     left = [send(sandbox).headers["x-ratelimit-remaining"] for _ in range(2)]
@@ -229,6 +232,7 @@ def test_the_days_quota_is_counted_and_back_at_midnight(sandbox: SandboxServer) 
     assert send(sandbox).headers["x-ratelimit-remaining"] == "1"
 
 
+@pytest.mark.usefixtures("still")
 def test_a_trial_ends_when_it_is_used_up_and_after_its_week(sandbox: SandboxServer) -> None:
     sandbox.settings("aulm", {"accounts": {"main": {"trial": True}}, "quota": {"trial": 2}})
     first = send(sandbox)
@@ -239,7 +243,7 @@ def test_a_trial_ends_when_it_is_used_up_and_after_its_week(sandbox: SandboxServ
     assert first.headers["x-ratelimit-limit"] == "2"
     assert failed(spent, quota_headers=True) == (429, "trial_quota_exceeded")
     assert spent.headers["x-ratelimit-reset"] == first.headers["x-ratelimit-reset"]
-    assert 6 * 86_400 - 10 <= int(spent.headers["retry-after"]) <= 6 * 86_400
+    assert int(spent.headers["retry-after"]) == 6 * 86_400
     sandbox.settings("aulm", {"quota": {"trial": 50}})
     assert send(sandbox).status == 201
     sandbox.advance(6 * 86_400)

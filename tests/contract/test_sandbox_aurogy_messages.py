@@ -233,12 +233,13 @@ def test_other_methods_are_not_found_either(sandbox: SandboxServer, method: str)
     assert ask(sandbox.base_url("aurogy"), method, "/messages/text", text()).code == "not_found"
 
 
+@pytest.mark.usefixtures("still")
 def test_a_message_goes_through_its_lifecycle_with_its_times() -> None:
     lifecycle = {"sent_after": 1, "delivered_after": 2, "read_after": 4, "read_share": 1}
     with SandboxServer({"aurogy": {"lifecycle": lifecycle}}) as sandbox:
         sent = post(sandbox, "text", text()).json
         seen = []
-        for seconds, status in ((0, "queued"), (1.1, "sent"), (1.0, "delivered"), (2.0, "read")):
+        for seconds, status in ((0, "queued"), (1, "sent"), (1, "delivered"), (2, "read")):
             sandbox.advance(seconds)
             wait_for_status(sandbox, status, 1)
             seen.append(get(sandbox, f"/messages/{sent['id']}").json)

@@ -75,6 +75,7 @@ def test_sms_has_one_address_and_users_of_its_own() -> None:
         assert sms(sandbox, smsKey="wrong").code == 40005
 
 
+@pytest.mark.usefixtures("still")
 def test_numbers_are_judged_one_by_one_and_counted_by_minute_and_day() -> None:
     rules = {"refused": ["+44*"], "per_minute": 2, "per_day": 3}
     with SandboxServer({NAME: STILL | {"sms": rules}}) as sandbox:

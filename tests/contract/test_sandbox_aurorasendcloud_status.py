@@ -47,15 +47,16 @@ def test_the_status_query_finds_mails_and_prints_them_as_documented() -> None:
             assert status(sandbox, **fields).json["info"]["voListSize"] == count, fields
 
 
+@pytest.mark.usefixtures("still")
 def test_an_answer_is_cached_for_ten_minutes() -> None:
     life = {"sent_after": 0, "delivered_after": 5, "read_share": 0}
     with SandboxServer({NAME: {"lifecycle": life}}) as sandbox:
         one = mail(sandbox).id
         asked = status(sandbox, emailIds=one)
         assert asked.json["info"]["voList"][0]["status"] == "sending"
-        sandbox.advance(590)
+        sandbox.advance(599)
         assert status(sandbox, emailIds=one).body == asked.body
-        sandbox.advance(11)
+        sandbox.advance(1)
         assert status(sandbox, emailIds=one).json["info"]["voList"][0]["status"] == "delivered"
 
 

@@ -17,7 +17,7 @@ from tests.contract.sandbox_support import WAIT, Raw, ask, exchange, request_byt
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[SandboxServer]:
-    with SandboxServer({"aurogy": {"ratelimit": {"send": "100000/minute"}}}) as sandbox:
+    with SandboxServer({"aurogy": {"ratelimit": {"send": "100000/1h", "window": "first-hit"}}}) as sandbox:
         yield sandbox
 
 
@@ -27,10 +27,10 @@ def sandbox(server: SandboxServer) -> SandboxServer:
     return server
 
 
-def meet(sandbox: SandboxServer, patience: float = 2.0, **fault: Any) -> Raw:
+def meet(sandbox: SandboxServer, patience: float = WAIT, **fault: Any) -> Raw:
     """What comes of one text when the fault is on, once."""
     sandbox.fault("aurogy", count=1, **fault)
-    return exchange(sandbox.url, patience=patience, linger=2.0 if fault["kind"] == "hangup" else 0.1)
+    return exchange(sandbox.url, patience=patience, linger=WAIT if fault["kind"] == "hangup" else 0.1)
 
 
 def entered(sandbox: SandboxServer) -> tuple[int | str, bool, str]:
@@ -56,12 +56,11 @@ def test_without_a_fault_the_connection_stays_open_after_a_whole_answer(sandbox:
 
 def test_delay_gives_the_right_answer_late_and_takes_the_message_at_once(sandbox: SandboxServer) -> None:
     sandbox.fault("aurogy", kind="delay", seconds=0.4, count=1)
-    started = time.time()
     raw = exchange(sandbox.url)
+    answered = time.time()
     assert raw.status == 200
-    entry = sandbox.ledger("aurogy")[0]
-    assert entry.at - started < 0.3  # when it arrived, not when it was answered
     assert raw.seconds >= 0.4
+    assert answered - sandbox.ledger("aurogy")[0].at >= 0.4  # which is when it arrived, not when it was answered
     assert entered(sandbox) == (200, True, "delay")
 
 
@@ -179,10 +178,11 @@ def test_a_refusal_with_retry_after_in_seconds_or_without(
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("skew", [0.0, 3600.0, -3600.0])
 def test_a_refusal_with_a_date_is_read_against_its_own_date(sandbox: SandboxServer, status: int, skew: float) -> None:
+    before = int(time.time())
     raw = meet(sandbox, kind="status", status=status, retry_after=30, retry_after_form="http-date", clock_skew=skew)
     date, until = (parsedate_to_datetime(header(raw, name) or "").timestamp() for name in ("Date", "Retry-After"))
     assert until - date == pytest.approx(30, abs=1)
-    assert date - time.time() == pytest.approx(skew, abs=2)
+    assert before - 1 <= date - skew <= time.time() + 1
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ from tests.contract.sandbox_politicalcomms_support import (
 )
 from tests.contract.sandbox_support import Receiver, receiver, wait_until
 
+pytestmark = pytest.mark.usefixtures("still")  # what takes a while is over when the test says so
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[SandboxServer]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ def hooks() -> Iterator[Receiver]:
 
 @pytest.fixture
 def sandbox(hooks: Receiver) -> Iterator[SandboxServer]:
-    webhook = {"url": hooks.url, "secret": SECRET, "retry_delays": [0.05, 0.1], "timeout": 1}
+    # One at a time, so that events which a pause has made due together arrive in their order.
+    webhook = {"url": hooks.url, "secret": SECRET, "retry_delays": [0.05, 0.1], "timeout": 60, "concurrency": 1}
     with SandboxServer({"aurogy": {"webhook": webhook, "lifecycle": FAST}}) as server:
         yield server
 
@@ -92,10 +92,13 @@ def test_after_the_last_rung_an_event_is_dropped(sandbox: SandboxServer, hooks: 
 
 
 def test_a_receiver_that_does_not_answer_in_time_has_failed(sandbox: SandboxServer, hooks: Receiver) -> None:
-    sandbox.settings("aurogy", {"webhook": {"timeout": 0.1}})
+    sandbox.settings("aurogy", {"webhook": {"timeout": 0.1, "retry_delays": [600]}})
     hooks.answers[:] = [None]
     sandbox.inject("aurogy", {"event": "payment.received", "data": {"from": ANA}})
-    hooks.wait_for(2)
+    wait_until(lambda: len(outcomes(sandbox)) == 1, "the first attempt is entered")
+    hooks.answers.clear()
+    sandbox.settings("aurogy", {"webhook": {"timeout": 60}})
+    sandbox.advance(600)
     wait_until(lambda: len(outcomes(sandbox)) == 2, "the second attempt is entered")
     assert [(answer, outcome) for _, _, answer, outcome in outcomes(sandbox)] == [
         ("TimeoutError", "retried"),
@@ -104,13 +107,13 @@ def test_a_receiver_that_does_not_answer_in_time_has_failed(sandbox: SandboxServ
 
 
 def test_a_receiver_that_is_not_there_is_tried_again(sandbox: SandboxServer, hooks: Receiver) -> None:
-    sandbox.settings("aurogy", {"webhook": {"url": "http://127.0.0.1:9/", "retry_delays": [60]}})
+    sandbox.settings("aurogy", {"webhook": {"url": "http://127.0.0.1:9/", "retry_delays": [3600]}})
     sandbox.inject("aurogy", {"event": "payment.received", "data": {"from": ANA}})
     wait_until(lambda: len(outcomes(sandbox)) == 1, "the first attempt has failed")
     assert outcomes(sandbox)[0][3] == "retried"
     # When its time has come, the event goes where the settings then say.
     sandbox.settings("aurogy", {"webhook": {"url": hooks.url}})
-    sandbox.advance(60)
+    sandbox.advance(3600)
     hooks.wait_for(1)
 
 
@@ -166,7 +169,7 @@ def test_duplicate_sends_the_same_event_again(sandbox: SandboxServer, hooks: Rec
 
 
 def test_reorder_sends_an_event_after_the_next_of_its_message(sandbox: SandboxServer, hooks: Receiver) -> None:
-    sandbox.fault("aurogy", kind="webhook_reorder", event="message.delivered")
+    sandbox.fault("aurogy", kind="webhook_reorder", event="message.delivered", hold=3600)
     inject(sandbox, "message.delivered", "msg_1")
     inject(sandbox, "message.read", "msg_2")
     wait_until(lambda: len(sandbox.webhooks("aurogy")) == 1, "another message's event has been sent")
@@ -179,10 +182,10 @@ def test_reorder_sends_an_event_after_the_next_of_its_message(sandbox: SandboxSe
 def test_a_reordered_event_without_a_next_is_sent_when_it_was_held_long_enough(
     sandbox: SandboxServer, hooks: Receiver
 ) -> None:
-    sandbox.fault("aurogy", kind="webhook_reorder", hold=30)
+    sandbox.fault("aurogy", kind="webhook_reorder", hold=3600)
     inject(sandbox, "message.delivered", "msg_1")
     assert sandbox.summary("aurogy")["webhooks"]["waiting"] == 1
-    sandbox.advance(30)
+    sandbox.advance(3600)
     hooks.wait_for(1)
 
 
@@ -198,11 +201,11 @@ def test_a_wrong_signature_is_put_right_by_the_retry(sandbox: SandboxServer, hoo
 
 
 def test_a_late_event_comes_late(sandbox: SandboxServer, hooks: Receiver) -> None:
-    sandbox.fault("aurogy", kind="webhook_delay", seconds=30, count=1)
+    sandbox.fault("aurogy", kind="webhook_delay", seconds=3600, count=1)
     inject(sandbox, "message.delivered", "msg_1")
     inject(sandbox, "message.read", "msg_1")
     hooks.wait_for(1)
-    sandbox.advance(30)
+    sandbox.advance(3600)
     assert [hook.event for hook in hooks.wait_for(2)] == ["message.read", "message.delivered"]
 
 
@@ -229,21 +232,20 @@ def test_one_at_a_time_every_event_comes_and_in_order(sandbox: SandboxServer, ho
 
 
 def test_a_slow_receiver_does_not_slow_the_api(sandbox: SandboxServer, hooks: Receiver) -> None:
-    sandbox.settings("aurogy", {"webhook": {"timeout": 60}})
+    sandbox.settings("aurogy", {"webhook": {"concurrency": 16}})
     hooks.answers[:] = [None] * 50
     for number in range(50):
         inject(sandbox, "message.read", f"msg_{number}")
     hooks.wait_for(16)  # as many as go out at once
-    started = time.monotonic()
-    send(sandbox)
-    assert time.monotonic() - started < 0.5
+    assert send(sandbox)
+    assert outcomes(sandbox) == []  # it was answered while the receiver still owed its first answer
     assert len(hooks.hooks) == 16
 
 
 def test_a_new_run_tells_what_is_new_and_not_what_was_told(hooks: Receiver, tmp_path: Path) -> None:
     file = tmp_path / "ledger.jsonl"
-    lifecycle = {"sent_after": 0, "delivered_after": 0.01, "read_after": 60, "read_share": 1}
-    settings = {"aurogy": {"webhook": {"url": hooks.url}, "lifecycle": lifecycle}}
+    lifecycle = {"sent_after": 0, "delivered_after": 0.01, "read_after": 3600, "read_share": 1}
+    settings = {"aurogy": {"webhook": {"url": hooks.url, "timeout": 60}, "lifecycle": lifecycle}}
     with SandboxServer(settings, ledger_file=file) as first:
         message = send(first)
         hooks.wait_for(1)
@@ -251,6 +253,6 @@ def test_a_new_run_tells_what_is_new_and_not_what_was_told(hooks: Receiver, tmp_
         assert ask(first.base_url("aurogy"), "GET", f"/messages/{message}").json["status"] == "delivered"
     with SandboxServer(settings, ledger_file=file) as second:
         assert ask(second.base_url("aurogy"), "GET", f"/messages/{message}").json["status"] == "delivered"
-        second.advance(60)
+        second.advance(3600)
         told = [hook.event for hook in hooks.wait_for(2)]
     assert told == ["message.delivered", "message.read"]

@@ -98,7 +98,7 @@ def test_each_keys_webhooks_come_to_its_own_account_and_are_genuine_there(
         for which in ("two", "one"):
             given = settings.accounts[which].account
             request = provider.build_request(given, Submission(which, next(iter(exhibit.messages.values()))))
-            with urlopen(HttpRequest(request.url, request.body, dict(request.headers)), timeout=10) as answer:
+            with urlopen(HttpRequest(request.url, request.body, dict(request.headers)), timeout=60) as answer:
                 answered = Response(answer.status, {}, answer.read(), time.time())
             assert isinstance(provider.parse_response(given, answered), Accepted)
         hooks = receiving.wait_until(lambda: {hook.path for hook in receiving.hooks} == {"/hooks/one", "/hooks/two"})

@@ -208,7 +208,7 @@ def test_what_waits_for_somebody_who_opts_out_never_leaves(build: Build, sandbox
     built.client.suppress("aurogy", recipient(1))
     service = built.service()
 
-    until(lambda: (service.pump.run_slice(1), built.statuses().get("queued", 0) == 0)[-1])
+    until(lambda: (service.tick(), service.pump.run_slice(1), built.statuses().get("queued", 0) == 0)[-1])
 
     stopped = built.client.status(waiting[1].id)
     assert (stopped.status, stopped.reason, stopped.attempts) == ("failed", "opted_out", ())
@@ -224,7 +224,7 @@ def test_what_may_have_been_accepted_before_stays_unknown(build: Build, sandbox:
     built.client.suppress("aurogy", recipient(0))
     service = built.service()
 
-    until(lambda: (service.pump.run_slice(1), built.statuses().get("queued", 0) == 0)[-1])
+    until(lambda: (service.tick(), service.pump.run_slice(1), built.statuses().get("queued", 0) == 0)[-1])
 
     assert built.client.status(receipt.id).status == "unknown"
     assert sandbox.ledger("aurogy") == []

@@ -43,10 +43,10 @@ def through_celery(connection: Connection) -> object:
     app = Celery("tls", broker=celery_url(connection), set_as_current=False)
     options = celery_transport_options(connection)
     with app.connection_for_write(transport_options=options) as celery:
-        celery.ensure_connection(max_retries=1, timeout=5)
+        celery.ensure_connection(max_retries=1, timeout=60)
         with celery.SimpleQueue("tls", no_ack=True) as queue:
             queue.put({"sent": 1})
-            return queue.get(timeout=5).payload
+            return queue.get(timeout=60).payload
 
 
 def socket_of(valkey: Redis) -> str:
@@ -140,8 +140,9 @@ def test_a_provider_is_known_by_its_certificate_and_gets_the_message(
         built = build(base_url=sandbox.base_url("aurogy"))
         service = built.service()
         receipt = built.client.enqueue(Text(to=recipient(1), text="Your parcel leaves."), via=ACCOUNT)
-        service.tick()
-        until(lambda: service.pump.run_slice() and built.client.status(receipt.id).status == "accepted")
+        until(
+            lambda: (service.tick(), service.pump.run_slice(1)) and built.client.status(receipt.id).status == "accepted"
+        )
         assert len(sandbox.ledger("aurogy")) == 1
         service.close()
 

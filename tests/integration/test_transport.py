@@ -19,6 +19,7 @@ from worker import transport as wire
 from worker.transport import Answer, Exchange, Guard, Transport
 
 Serve = Callable[[Behaviour], RawServer]
+LONG = 60.0  # seconds for what should happen at once, on a machine that is busy
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def serve(transport: Transport) -> Iterator[Serve]:
 def guard(**changes: Any) -> Guard:
     values: dict[str, Any] = {
         "token_until": math.inf,
-        "token_life": 10.0,
+        "token_life": math.inf,
         "token_dead": math.inf,
         "lease_until": math.inf,
         "closed": lambda: False,
@@ -49,18 +50,27 @@ def guard(**changes: Any) -> Guard:
 
 
 def exchange(
-    port: int, method: str = "POST", *, timeout: float = 5.0, url: str = "", path: str = "/send", **changes: Any
+    port: int, method: str = "POST", *, timeout: float = LONG, url: str = "", path: str = "/send", **changes: Any
 ) -> Exchange:
     body = b"" if method == "GET" else b'{"to": "somebody"}'
     request = Request(method, url or f"http://127.0.0.1:{port}{path}", {"authorization": "Bearer secret"}, body)
-    return Exchange(request, guard(**changes), timeout, 2.0)
+    return Exchange(request, guard(**changes), timeout, LONG)
 
 
 def ask(transport: Transport, *exchanges: Exchange) -> list[Answer]:
     """All answers, in the order in which they came."""
     answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
     transport.send(exchanges, answers.put)
-    return [answers.get(timeout=10) for _ in exchanges]
+    return [answers.get(timeout=2 * LONG) for _ in exchanges]
+
+
+def one_that_left(transport: Transport, port: int, timeout: float) -> Answer:
+    """The answer to a request that was on the wire before its time was over, which a pause may take all of."""
+    for _ in range(20):
+        [answer] = ask(transport, exchange(port, timeout=timeout))
+        if answer.sent:
+            return answer
+    raise AssertionError("no request left")
 
 
 def echo(peer: Peer) -> None:
@@ -109,7 +119,7 @@ def test_of_what_is_withheld_not_one_byte_arrives(
 
     [answer] = ask(transport, asked)
 
-    assert server.accepted.wait(5)
+    assert server.accepted.wait(LONG)
     assert not answer.sent
     assert answer.response is None
     assert asked.guard.withheld == answer.error == reason
@@ -119,7 +129,7 @@ def test_of_what_is_withheld_not_one_byte_arrives(
 def test_a_lane_that_closes_while_it_connects_stops_the_request(transport: Transport, serve: Serve) -> None:
     """Given a lane that is open until the connection stands, when it stands, then nothing is written."""
     server = serve(echo)
-    asked = exchange(server.port, closed=lambda: server.accepted.wait(5))
+    asked = exchange(server.port, closed=lambda: server.accepted.wait(LONG))
 
     [answer] = ask(transport, asked)
 
@@ -163,14 +173,14 @@ def test_stamping_holds_nobody_up(transport: Transport, serve: Serve) -> None:
     """Given a limiter that does not answer one request, when another goes, then it goes at once."""
     server, gone = serve(echo), threading.Event()
     answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-    slow = exchange(server.port, path="/slow", token_until=-math.inf, stamp=lambda: gone.wait(5))
+    slow = exchange(server.port, path="/slow", token_until=-math.inf, stamp=lambda: gone.wait(LONG))
 
     transport.send([slow, exchange(server.port, path="/quick")], answers.put)
-    first = answers.get(timeout=5)
+    first = answers.get(timeout=2 * LONG)
     gone.set()
 
     assert first.exchange.request.url.endswith("/quick")
-    assert answers.get(timeout=5).response is not None
+    assert answers.get(timeout=2 * LONG).response is not None
 
 
 def test_the_moment_it_passed_is_noted_on_the_live_connection(transport: Transport, serve: Serve) -> None:
@@ -225,10 +235,10 @@ def test_a_connection_that_does_not_come_is_not_sent(transport: Transport) -> No
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         asked = exchange(full.getsockname()[1])
-        [answer] = ask(transport, Exchange(asked.request, asked.guard, 5.0, 0.2))
+        [answer] = ask(transport, Exchange(asked.request, asked.guard, LONG, 0.2))
 
     assert not answer.sent
-    assert answer.duration < 2
+    assert answer.error != "timeout"  # which is the word for the limit of the whole
 
 
 def test_a_timeout_before_the_connection_stands_is_not_sent(transport: Transport) -> None:
@@ -311,10 +321,10 @@ def test_a_connection_that_stood_and_broke_counts_as_sent_if_the_hook_let_it_pas
 def test_silence_ends_with_the_timeout(transport: Transport, serve: Serve) -> None:
     server = serve(silence)
 
-    [answer] = ask(transport, exchange(server.port, timeout=0.3))
+    answers = [one_that_left(transport, server.port, timeout=0.3) for _ in range(3)]
 
-    assert (answer.sent, answer.response, answer.error) == (True, None, "timeout")
-    assert 0.29 <= answer.duration < 2
+    assert {(answer.response, answer.error) for answer in answers} == {(None, "timeout")}
+    assert 0.29 <= min(answer.duration for answer in answers) < 2  # a pause makes slow, never quick
 
 
 def test_the_timeout_counts_to_the_last_byte(transport: Transport, serve: Serve) -> None:
@@ -327,16 +337,17 @@ def test_the_timeout_counts_to_the_last_byte(transport: Transport, serve: Serve)
             if not peer.say(b"x") or peer.over.wait(0.05):
                 return
 
-    [answer] = ask(transport, exchange(serve(drip).port, timeout=0.4))
+    answer = one_that_left(transport, serve(drip).port, timeout=0.4)
 
-    assert (answer.sent, answer.error) == (True, "timeout")
+    assert (answer.response, answer.error) == (None, "timeout")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 def test_the_client_library_repeats_nothing_on_a_kept_connection_that_died(
-    transport: Transport, serve: Serve, method: str
+    transport: Transport, serve: Serve, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """Given a kept connection, when it dies under the next request, then that is not sent again on another one."""
+    monkeypatch.setattr(wire, "IDLE_CONNECTION", LONG)
 
     def once(peer: Peer) -> None:
         peer.read_request()
@@ -364,12 +375,13 @@ def test_an_answer_is_read_whole_with_its_headers_in_lower_case(transport: Trans
         peer.answer(b'{"id": "m1"}', "HTTP/1.1 201 Created", X_Request_Id="r-1")
 
     server = serve(created)
+    before = time.time()
     [answer] = ask(transport, exchange(server.port))
 
     assert answer.response is not None
     assert (answer.response.status, answer.response.body) == (201, b'{"id": "m1"}')
     assert answer.response.headers["x-request-id"] == "r-1"
-    assert abs(answer.response.received_at - time.time()) < 5
+    assert before <= answer.response.received_at <= time.time()
     [request] = server.settled()
     assert request.startswith(b"POST /send HTTP/1.1\r\n")
     assert b"authorization: bearer secret\r\n" in request.lower()
@@ -478,16 +490,19 @@ def test_cookies_are_not_kept(transport: Transport, serve: Serve) -> None:
 def test_connections_are_kept_for_a_moment_and_dropped_before_they_die(
     transport: Transport, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "IDLE_CONNECTION", 0.3)
+    monkeypatch.setattr(wire, "IDLE_CONNECTION", LONG)
     server = serve(echo)
     ask(transport, exchange(server.port))
     ask(transport, exchange(server.port))
     assert len(server.peers) == 1
 
-    assert server.peers[0].over.wait(5)  # the client has let it go by itself
+    transport.close()
+    monkeypatch.setattr(wire, "IDLE_CONNECTION", 0.3)
+    ask(transport, exchange(server.port))
+    assert server.peers[1].over.wait(LONG)  # the client has let it go by itself
     ask(transport, exchange(server.port))
 
-    assert len(server.peers) == 2
+    assert len(server.peers) == 3
 
 
 def test_connections_are_dropped_after_two_seconds() -> None:

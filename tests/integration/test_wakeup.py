@@ -1,6 +1,7 @@
 """Wake-ups: after the commit and never before, without a word of content, and for nothing if the broker is away."""
 
 import contextlib
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,9 +22,19 @@ from paceline.wakeup import KombuPublisher, Waker
 from tests.integration.producers import HELLO, INSTALLATION, NOWHERE, install
 from tests.support.servers import start_valkey
 
+SHORT, REST = dict(wakeup.SHORT), wakeup.REST
 DUE = wire.due_key(INSTALLATION)
 PUMP = wire.pump_queue(INSTALLATION)
 HIGH = wire.high_queue(INSTALLATION)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that a busy machine holds up is not one that is away, and a call that is on its way stays so."""
+    monkeypatch.setattr(wakeup, "CONNECT_TIMEOUT", 60.0)
+    for name in wakeup.SHORT:
+        monkeypatch.setitem(wakeup.SHORT, name, 60.0)
+    monkeypatch.setattr(wakeup, "FLAG", 600_000)
 
 
 @pytest.fixture
@@ -186,7 +197,7 @@ def test_the_call_is_one_that_celery_understands_and_tells_nothing(
     app = Celery(set_as_current=False, broker=celery_url(resolve(database_url=database_url, broker_url=valkey_url)))
     task = app.task(name=wire.PUMP, ignore_result=True)(pump)
     with app.connection() as connection, connection.SimpleQueue(PUMP) as queue:
-        message = queue.get(timeout=1)
+        message = queue.get(timeout=60)
         request = Request(message, app=app, task=task, decoded=False)
         assert (request.name, request.args, request.kwargs, request.expires, request.eta) == (
             wire.PUMP,
@@ -222,15 +233,28 @@ class Clock:
         return self.now
 
 
-def test_a_broker_that_is_away_costs_nothing_but_the_wake_up(database_url: str) -> None:
+def test_a_broker_that_is_away_costs_nothing_but_the_wake_up(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a broker that does not answer, when many messages follow each other, then the first alone waits for it."""
     install(database_url)
-    with Client(database_url=database_url, broker_url=NOWHERE, environ={}) as client:
-        client.enqueue(HELLO, via="main")
-        start = time.monotonic()
-        receipts = [client.enqueue(HELLO, via="main") for _ in range(20)]
+    monkeypatch.setitem(wakeup.SHORT, "socket_timeout", 0.1)
+    monkeypatch.setattr(wakeup, "REST", 600.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        broker = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        with Client(database_url=database_url, broker_url=broker, environ={}) as client:
+            receipts = [client.enqueue(HELLO, via="main") for _ in range(20)]
 
-        assert time.monotonic() - start < 5
-        assert client.status(receipts[-1].id).status == "queued"
+            assert client.status(receipts[-1].id).status == "queued"
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()  # it was asked once
+
+
+def test_who_waits_for_a_broker_does_not_wait_long() -> None:
+    assert SHORT == {"socket_connect_timeout": 0.25, "socket_timeout": 0.5}
+    assert REST == 5.0
 
 
 def test_after_a_failure_the_broker_is_left_alone_for_a_while(valkey: Redis, valkey_url: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox.background import SandboxServer
+from tests.support.held import answers_held
 from tests.support.installation import ACCOUNT, Installation, recipient, until
 from tests.support.receiver import SECRET, Hooks, receiving, report, sign
 from worker.operate import resolve
@@ -32,7 +33,7 @@ def installed(build: Build, **account: Any) -> Installation:
 
 def told_by(sandbox: SandboxServer, hooks: Hooks, lifecycle: dict[str, Any]) -> None:
     """The sandbox posts its events to the receiver, and tries again soon where it is not acknowledged."""
-    webhook = {"url": hooks.url, "secret": SECRET, "retry_delays": [0.1, 0.2, 0.5, 1, 1, 1]}
+    webhook = {"url": hooks.url, "secret": SECRET, "timeout": 60, "retry_delays": [0.1, 0.2, 0.5, 1, 1, 1]}
     sandbox.settings("aurogy", {"webhook": webhook, "lifecycle": lifecycle})
 
 
@@ -41,7 +42,7 @@ def sent(built: Installation, sandbox: SandboxServer, lifecycle: dict[str, Any] 
     sandbox.settings("aurogy", {"lifecycle": lifecycle or SILENT})
     service = built.service()
     receipt = built.text()
-    until(lambda: (service.pump.run_slice(1), built.client.status(receipt.id).provider_message_id)[-1])
+    until(lambda: (service.tick(), service.pump.run_slice(1), built.client.status(receipt.id).provider_message_id)[-1])
     return receipt.id, str(built.client.status(receipt.id).provider_message_id)
 
 
@@ -58,12 +59,19 @@ def test_what_the_sandbox_tells_reaches_the_message_and_it_is_polled_no_more(
     build: Build, receive: Receive, sandbox: SandboxServer
 ) -> None:
     """Given a message on its way, when the provider tells of delivery and reading, then no poll is ever made."""
-    built = build(webhook_secret=SECRET, poll={"schedule": [1]})
+    built = installed(build)
     told_by(sandbox, receive(built), QUICK)
     service = built.service()
     receipt = built.text()
 
-    until(lambda: (service.pump.run_slice(1), service.sweep(), built.client.status(receipt.id).status == "read")[-1])
+    until(
+        lambda: (
+            service.tick(),
+            service.pump.run_slice(1),
+            service.sweep(),
+            built.client.status(receipt.id).status == "read",
+        )[-1]
+    )
 
     assert steps(built, receipt.id)[0] == ("response", "accepted")
     assert steps(built, receipt.id)[1:] in (
@@ -177,14 +185,14 @@ def test_an_event_that_comes_before_its_messages_id_is_matched_later(
     """Given an answer that is held back while its events come, when it is stored, then the sweep applies them."""
     built = installed(build)
     told_by(sandbox, receive(built), QUICK)
-    sandbox.fault("aurogy", "delay", seconds=1, count=1)
     service = built.service()
     receipt = built.text()
-    service.pump.run_slice(0.1)
 
-    until(lambda: sandbox.summary("aurogy")["webhooks"]["acknowledged"] == 2)
-    assert [row["match_at"] is not None for row in webhooks(built)] == [True, True]
-    until(lambda: built.client.status(receipt.id).status == "accepted")
+    with answers_held(service):
+        until(lambda: sandbox.summary("aurogy")["webhooks"]["acknowledged"] == 2)
+        assert [row["match_at"] is not None for row in webhooks(built)] == [True, True]
+        assert built.client.status(receipt.id).status == "sending"
+    assert built.client.status(receipt.id).status == "accepted"
     until(lambda: (service.sweep(), built.client.status(receipt.id).status == "read")[-1])
 
     assert steps(built, receipt.id)[-1] == ("webhook", "read")
@@ -248,7 +256,7 @@ def test_an_unknown_message_is_settled_by_its_event(build: Build, receive: Recei
     sandbox.fault("aurogy", "close", accept=True, count=1)
     service = built.service()
     receipt = built.text(1)
-    until(lambda: (service.pump.run_slice(1), built.client.status(receipt.id).status == "unknown")[-1])
+    until(lambda: (service.tick(), service.pump.run_slice(1), built.client.status(receipt.id).status == "unknown")[-1])
     hooks = receive(built)
     hooks.post(report("msg_unheardof", "delivered", recipient(1)))
     hooks.post(report("msg_unheardof", "read", recipient(1)))
@@ -284,7 +292,7 @@ def test_what_an_operator_settled_moves_forward_by_its_event(
     sandbox.fault("aurogy", "close", accept=True, count=1)
     service = built.service()
     receipt = built.text(1)
-    until(lambda: (service.pump.run_slice(1), built.client.status(receipt.id).status == "unknown")[-1])
+    until(lambda: (service.tick(), service.pump.run_slice(1), built.client.status(receipt.id).status == "unknown")[-1])
     resolve(built.engine, receipt.id, verdict)
     receive(built).post(report("msg_unheardof", said, recipient(1)))
 
@@ -307,7 +315,7 @@ def test_an_unknown_message_stays_unknown_where_two_could_be_meant(
     service = built.service()
     for _ in range(2 if doubt == "two attempts" else 1):
         built.text(1)
-    until(lambda: (service.pump.run_slice(1), set(built.statuses()) == {"unknown"})[-1])
+    until(lambda: (service.tick(), service.pump.run_slice(1), set(built.statuses()) == {"unknown"})[-1])
     hooks = receive(built)
     hooks.post(report("msg_one", "delivered", recipient(2 if doubt == "another recipient" else 1)))
     if doubt == "two events":
@@ -412,11 +420,12 @@ def test_in_any_order_duplicated_and_lost_the_end_is_the_same(
 
     def settled() -> bool:
         built.run("UPDATE paceline_webhook SET match_at = 1 WHERE match_at IS NOT NULL")
+        service.tick()
         service.pump.run_slice(0.2)
         service.sweep()
         return built.statuses() == {"read": 20}
 
-    until(settled, 30)
+    until(settled, 60)
 
     for row in built.rows("SELECT id FROM paceline_message"):
         passed = [status for _, status in steps(built, str(row["id"]))]

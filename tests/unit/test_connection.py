@@ -282,7 +282,7 @@ def exchange_through_celerys_transport(connection: Connection) -> object:
     """Put a message into a queue and take it out again."""
     with celerys_connection(connection) as celery, celery.SimpleQueue("exchange", no_ack=True) as queue:
         queue.put({"sent": 1})
-        return queue.get(timeout=5).payload
+        return queue.get(timeout=60).payload
 
 
 def test_a_socket_in_a_directory_of_any_name(tmp_path: Path) -> None:

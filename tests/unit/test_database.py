@@ -223,7 +223,7 @@ def test_thirty_two_threads_hold_a_connection_each_and_a_restart_is_not_noticed(
     def hold() -> None:
         with read(postgresql) as connection:
             connection.execute(text("SELECT 1"))
-            together.wait(timeout=20)
+            together.wait(timeout=120)
 
     threads = [threading.Thread(target=hold) for _ in range(32)]
     for thread in threads:

@@ -117,18 +117,19 @@ def test_a_row_tells_name_lane_outcome_worker_and_times(rows: MessageRows, liste
     assert row.kwargs == "{'attempt': 1, 'http_status': 202}"
     assert row.worker.hostname == "pump@here"
     assert (row.received, row.started, row.runtime) == (started, started, 0.05)
-    assert row.succeeded == pytest.approx(time.time(), abs=5)
+    assert started <= row.succeeded <= time.time()
     assert row.retries == 0
 
 
 def test_a_slow_answer_does_not_look_like_a_wrong_clock(rows: MessageRows, listener: Listener) -> None:
     # Celery warns of a worker's clock if an event is more than 16 seconds old when it arrives.
-    add(rows, "m1", started_at=time.time() - 40, runtime=40.0)
+    began = time.time()
+    add(rows, "m1", started_at=began - 40, runtime=40.0)
     rows.flush()
 
     [events] = listener.read()
 
-    assert [event["timestamp"] for event in events] == pytest.approx([time.time()] * 3, abs=5)
+    assert all(began <= event["timestamp"] <= time.time() for event in events)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,7 @@ def test_a_thread_that_publishes_takes_along_what_others_note_meanwhile(
     def slowly(**options: Any) -> Any:
         publishing.append(threading.current_thread())
         connecting.set()
-        assert connected.wait(5)
+        assert connected.wait(60)
         return connect(**options)
 
     monkeypatch.setattr(app, "connection_for_write", slowly)
@@ -235,7 +236,7 @@ def test_a_thread_that_publishes_takes_along_what_others_note_meanwhile(
     add(rows, "m0")
     other = threading.Thread(target=rows.flush)
     other.start()
-    assert connecting.wait(5)
+    assert connecting.wait(60)
 
     add(rows, "m1")
     rows.flush()  # it does not wait for the other

@@ -157,7 +157,7 @@ class Supervisor:
         """Stop everything, stage by stage; a second signal kills what is left."""
         self._phase = _Phase.STOPPING
         self._waiting.clear()
-        asked = self.asked
+        asked = min(self.asked, 1)  # the second one may have come before we got here
         for stage in sorted({each.child.stage for each in self._running.values()}, reverse=True):
             group = [each for each in self._running.values() if each.child.stage == stage]
             for each in group:

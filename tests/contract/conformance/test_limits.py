@@ -23,7 +23,7 @@ Build = Callable[..., House]
 def exchange(request: Request) -> Response:
     """One request on a connection of its own."""
     parts = urlsplit(request.url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     try:
         connection.request(request.method, parts.path, request.body, dict(request.headers))
         answer = connection.getresponse()

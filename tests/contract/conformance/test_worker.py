@@ -54,14 +54,14 @@ def test_what_comes_with_a_date_waits_for_it_and_costs_nothing(
     spent."""
     built = house(name)
     status, _, body = EXHIBITS[name].throttled({}) if outcome == "throttled" else (503, {}, b"<html>down</html>")
-    fault = {"status": status, "retry_after": 60, "retry_after_form": form, "body": body.decode(), "count": 1}
+    fault = {"status": status, "retry_after": 600, "retry_after_form": form, "body": body.decode(), "count": 1}
     built.sandbox.fault(built.family, "status", **fault)
     id_ = built.enqueue()
 
     built.run_until(lambda: [attempt.outcome for attempt in built.view(id_).attempts] == [outcome])
     seconds = held(built)
 
-    assert 55 < seconds < 65
+    assert 540 < seconds < 605
     assert built.view(id_).status == "queued"
     assert built.built.rows("SELECT failures FROM paceline_message") == [{"failures": 0}]
     steady(built)

@@ -18,13 +18,13 @@ HEADERS = {"Authorization": "Bearer auro_live_sk_sandbox_01", "Content-Type": "a
 
 @pytest.fixture
 def sandbox() -> Iterator[SandboxProcess]:
-    with SandboxProcess('[aurogy.ratelimit]\nsend = "3/10s"\n') as server:
+    with SandboxProcess('[aurogy.ratelimit]\nsend = "3/1h"\n') as server:
         yield server
 
 
 def post(url: str, recipient: str = "auro_usr_5m2q70x1ck") -> int:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=10)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     connection.request("POST", f"{parts.path}/messages/text", f'{{"to": "{recipient}", "text": "x"}}', HEADERS)
     status = connection.getresponse().status
     connection.close()
@@ -33,7 +33,7 @@ def post(url: str, recipient: str = "auro_usr_5m2q70x1ck") -> int:
 
 def test_it_is_steered_and_asked_from_outside(sandbox: SandboxProcess) -> None:
     url = sandbox.base_url("aurogy")
-    assert sandbox.settings("aurogy", {})["ratelimit"]["send"] == "3/10s"
+    assert sandbox.settings("aurogy", {})["ratelimit"]["send"] == "3/3600s"
 
     sandbox.fault("aurogy", "status", status=503, count=1)
     assert [post(url), post(url)] == [503, 200]
@@ -74,13 +74,14 @@ def test_a_request_arrived_when_it_did_and_not_when_it_was_read(sandbox: Sandbox
     )
     with socket.create_connection((parts.hostname, parts.port)) as connection:
         stopped(sandbox._process)
-        left = time.monotonic()
+        before = time.monotonic()
         connection.sendall(request.encode())
         time.sleep(0.5)  # the fault itself
+        goes_on = time.monotonic()
         sandbox._process.send_signal(signal.SIGCONT)
         connection.recv(1000)
 
     late = sandbox.ledger("aurogy")[-1]
-    assert late.monotonic - left < 0.2
+    assert before - 0.1 < late.monotonic < goes_on - 0.3
     assert late.lag is not None
     assert late.lag > 0.3

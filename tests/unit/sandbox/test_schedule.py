@@ -18,7 +18,7 @@ class Fired:
         self._changed.set()
 
     async def reach(self, count: int) -> None:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(60.0):
             while len(self.items) < count:
                 self._changed.clear()
                 await self._changed.wait()
