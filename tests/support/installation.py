@@ -130,7 +130,7 @@ def installation(
         made.dispose()
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Return once the condition holds; fail if it does not in time."""
     end = time.monotonic() + seconds
     while not condition():
