@@ -48,10 +48,15 @@ class Held:
         self._transport, self._send = service.transport, service.transport.send
         self._in_hand: list[tuple[list[Exchange], Callable[[Answer], None]]] = []
         monkeypatch.setattr(service.transport, "send", self._take)
-        self._slice = threading.Thread(target=service.pump.run_slice, daemon=True)
+        self._slice = threading.Thread(target=self._work, args=(service,), daemon=True)
         self._slice.start()
         until(lambda: self.guards)
         self._pump.stop()  # it has what it has
+
+    def _work(self, service: Service) -> None:
+        while not self._pump.stopping.is_set():
+            service.tick()  # what announced the message may have been lost
+            service.pump.run_slice()
 
     def _take(self, exchanges: Iterable[Exchange], deliver: Callable[[Answer], None]) -> None:
         self._in_hand.append((list(exchanges), deliver))
