@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from typing import Any
 import psutil
 
 from paceline import Client
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "aurogy-main"
@@ -62,7 +62,7 @@ def paceline(directory: Path, *arguments: str, **environment: str) -> Ran:
 
 @dataclass
 class Ports:
-    """Ports that were free a moment ago."""
+    """Where the parts that serve are to listen."""
 
     hooks: int
     metrics: int
@@ -71,11 +71,7 @@ class Ports:
 
 
 def free_ports() -> Ports:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
-    numbers = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return Ports(*numbers)
+    return Ports(*(free_port() for _ in range(4)))
 
 
 def configure(directory: Path, more: str = "") -> Ports:
@@ -92,7 +88,7 @@ def configure(directory: Path, more: str = "") -> Ports:
 
 def get(port: int, path: str) -> tuple[int, bytes]:
     """An answer's status and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -103,7 +99,7 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 
 def post(port: int, path: str, body: Mapping[str, Any]) -> int:
     """An answer's status."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START)
     try:
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         return connection.getresponse().status
@@ -111,7 +107,7 @@ def post(port: int, path: str, body: Mapping[str, Any]) -> int:
         connection.close()
 
 
-def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], object], seconds: float = START) -> None:
     """Return once the condition holds; fail if it does not in time."""
     end = time.monotonic() + seconds
     while not condition():
@@ -181,7 +177,7 @@ def up(directory: Path, more: str = "") -> Iterator[Up]:
         if process.poll() is None:
             process.kill()
             process.wait()
-        reader.join(timeout=10)
+        reader.join(timeout=START)
         stdout.close()
 
 

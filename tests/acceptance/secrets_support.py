@@ -25,8 +25,9 @@ from paceline.database import engine
 from paceline.messages import Message
 from sandbox import SandboxServer
 from tests.acceptance.commands_support import ROOT, START, Ports, clean_environment, free_ports, paceline, until
-from tests.acceptance.shop_support import free_port, running
+from tests.acceptance.shop_support import running
 from tests.support.planted import monitoring
+from tests.support.ports import free_port
 from tests.support.servers import start_valkey
 from worker.hooks.callbacks import Callbacks
 
@@ -77,6 +78,7 @@ TO = {
 }
 SANDBOXES = {name: name.partition("-")[0] for name in TO}
 CELERY = (sys.executable, "-m", "celery", "-A", "worker.app")
+KINDS = {"status", "message_received", "inbound_message", "message_replied"}  # what webhooks must have told of
 
 
 @dataclass
@@ -153,13 +155,24 @@ class Planted:
             stack.enter_context(running(command, self.directory / f"{name}.log", cwd=ROOT, env=environment))
             for name, command in (celery | commands).items()
         ]
-        until(lambda: self._answers("hooks", "/health") and self._answers("flower", "/healthcheck"), START)
+        until(lambda: self._answers("hooks", "/health") and self._flower_hears(), START)
         seen.commands = [" ".join(psutil.Process(process.pid).cmdline()) for process in processes]
 
     def _answers(self, name: str, path: str) -> bool:
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"http://127.0.0.1:{getattr(self.ports, name)}{path}", timeout=5).is_success
+            return httpx.get(f"http://127.0.0.1:{getattr(self.ports, name)}{path}", timeout=START).is_success
         return False
+
+    def _flower_hears(self) -> bool:
+        """True once it has heard the worker's heart: what it hears nothing of, it cannot show."""
+        with contextlib.suppress(httpx.HTTPError), self._flower() as flower:
+            answer = flower.get("/workers?json=1")
+            return answer.is_success and bool(answer.json()["data"])
+        return False
+
+    def _flower(self) -> httpx.Client:
+        login = ("ann", CREDENTIALS["Flower's password"])
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.ports.flower}", auth=login, timeout=START)
 
     def _send(self, client: Client, opened: Engine, seen: Seen) -> None:
         quoting = {name: " ".join((CONTENT["a provider's answer"], to, BODY)) for name, to in TO.items()}
@@ -181,7 +194,7 @@ class Planted:
         until(lambda: client.status(word).status == "failed", START)
         self.sandbox.clear_faults("aurogy")
         with contextlib.suppress(CallFailed):
-            client.aurogy("aurogy-main", timeout=20).conversations(limit=2)
+            client.aurogy("aurogy-main", timeout=START).conversations(limit=2)
         poisoned = self._poison(client, opened)
         self._through_the_broker(client)
         self._webhooks(opened, taken["augnet"])
@@ -209,13 +222,14 @@ class Planted:
         ).id
 
     def _poison(self, client: Client, opened: Engine) -> str:
-        """A row that no request can be made of: it was written by something else than Paceline."""
+        """A row that no request can be made of: it was written by something else than Paceline, before it was due."""
         who = CONTENT["a poisoned row's recipient"]
-        soon = datetime.now(UTC) + timedelta(seconds=2)
-        id_ = client.enqueue(Text(who, BODY), via="aurogy-main", send_at=soon).id
+        later = datetime.now(UTC) + timedelta(hours=1)
+        id_ = client.enqueue(Text(who, BODY), via="aurogy-main", send_at=later).id
         with opened.begin() as connection:
             payload = json.dumps({"kind": "text", "to": who, "text": BODY, "nonsense": BODY})
-            connection.execute(text("UPDATE paceline_message SET payload = :p WHERE id = :i"), {"p": payload, "i": id_})
+            statement = text("UPDATE paceline_message SET payload = :payload, due_at = 1 WHERE id = :id")
+            connection.execute(statement, {"payload": payload, "id": id_})
         until(lambda: client.status(id_).status == "failed", START)
         return id_
 
@@ -263,20 +277,26 @@ class Planted:
             event = "bounce" if hook == "mail" else "workererror"
             self.sandbox.inject("aurorasendcloud", {"hook": hook, "event": event, "data": quoted})
         # Nobody's: refused, and logged.
-        httpx.post(url.replace("augnet", "aurogy"), content=json.dumps(failed), headers={"X-Aurogy-Signature": BODY})
+        headers = {"X-Aurogy-Signature": BODY}
+        httpx.post(url.replace("augnet", "aurogy"), content=json.dumps(failed), headers=headers, timeout=START)
 
         def stored() -> bool:
             with opened.connect() as connection:
-                told = connection.execute(text("SELECT DISTINCT account FROM paceline_webhook")).scalars()
-                return {f"{name}-main" for name in TO} <= set(told)
+                told = connection.execute(text("SELECT account, kind FROM paceline_webhook")).all()
+            accounts, kinds = {row.account for row in told}, {row.kind for row in told}
+            return {f"{name}-main" for name in TO} <= accounts and kinds >= KINDS
 
         until(stored, START)
 
     def _look(self, seen: Seen) -> None:
         """Every page of Flower's, its whole API, and the metrics."""
-        login = ("ann", CREDENTIALS["Flower's password"])
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.ports.flower}", auth=login, timeout=20) as flower:
-            until(lambda: wire.ENQUEUE in flower.get("/api/tasks?limit=10000").text, START)
+        with self._flower() as flower:
+
+            def shown() -> bool:
+                rows = flower.get("/api/tasks?limit=10000").text
+                return wire.ENQUEUE in rows and wire.SEND in rows
+
+            until(shown, START)
             tasks = flower.get("/api/tasks?limit=10000").raise_for_status().json()
             workers = list(flower.get("/workers?json=1").raise_for_status().json()["data"])
             paths = ["/api/tasks?limit=10000", "/tasks", "/workers", "/workers?json=1", "/api/workers?refresh=1"]
@@ -285,7 +305,7 @@ class Planted:
             chosen = [id_ for id_, row in tasks.items() if row["name"] in (wire.SEND, wire.ENQUEUE)][:40]
             paths += [f"{page}/{id_}" for id_ in chosen for page in ("/task", "/api/task/info")]
             seen.pages = {path: flower.get(path).text for path in paths}
-        seen.pages["metrics"] = httpx.get(f"http://127.0.0.1:{self.ports.metrics}/metrics", timeout=20).text
+        seen.pages["metrics"] = httpx.get(f"http://127.0.0.1:{self.ports.metrics}/metrics", timeout=START).text
 
     @property
     def redis_url(self) -> str:

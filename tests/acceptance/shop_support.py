@@ -1,6 +1,7 @@
 """What an application's tests stand on: a service that runs, and processes that are the application's."""
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -17,10 +18,18 @@ from paceline import MessageNotFound, MessageView, Status
 from sandbox.background import SandboxServer
 from tests.acceptance.commands_support import ROOT, clean_environment
 from tests.support.installation import Installation, installation, until
+from tests.support.ports import free_port
 from tests.support.servers import start_valkey
 
 WORKER = (sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-l", "warning")
-SOON = 30.0  # seconds; a message takes some milliseconds on an idle machine
+# A wake-up that the broker does not take at once is lost, and the next tick makes up for it. Here nothing ticks, so
+# producers wait for a broker that a busy machine has put aside.
+PATIENT = """
+from paceline import wakeup
+wakeup.CONNECT_TIMEOUT = 60.0
+wakeup.SHORT.update(socket_connect_timeout=60.0, socket_timeout=60.0)
+"""
+SOON = 90.0  # seconds; a message takes some milliseconds on an idle machine
 
 
 @dataclass
@@ -38,6 +47,16 @@ class ServiceForShops:
         return self.built.engine.url.render_as_string(hide_password=False)
 
     @property
+    def patience(self) -> Path:
+        """Where Python finds what makes a producer patient."""
+        return self.directory / "patience"
+
+    @property
+    def path(self) -> str:
+        """Where Python finds that, and the checkout."""
+        return f"{self.patience}{os.pathsep}{ROOT}"
+
+    @property
     def on_sqlite(self) -> bool:
         """Whether that is SQLite."""
         return self.built.engine.dialect.name == "sqlite"
@@ -45,7 +64,8 @@ class ServiceForShops:
     def environment(self, **more: str) -> dict[str, str]:
         """What a producer is told."""
         told = {"PACELINE_DATABASE_URL": self.database_url, "PACELINE_BROKER_URL": self.broker_url}
-        return clean_environment(DATABASE_URL=self.database_url, BROKER_URL=self.broker_url, **told, **more)
+        applications = {"DATABASE_URL": self.database_url, "BROKER_URL": self.broker_url}
+        return clean_environment(PYTHONPATH=self.path, **applications, **told, **more)
 
     def accepted(self, message: str | None = None, *, key: str | None = None) -> MessageView:
         """The message of that id or idempotency key, once the provider has taken it; it took it once."""
@@ -75,9 +95,14 @@ def serve(directory: Path, database_url: str) -> Iterator[ServiceForShops]:
     with start_valkey(directory, "--port", str(port)) as url, Redis.from_url(url) as redis, SandboxServer() as sandbox:
         poll = {"schedule": [600]}  # nothing ticks, and nothing is asked for
         with installation(directory, database_url, redis, sandbox.base_url("aurogy"), poll=poll) as built:
-            environment = clean_environment(PACELINE_CONFIG=str(built.settings_file), PYTHONWARNINGS="ignore")
+            made = ServiceForShops(built, sandbox, f"redis://127.0.0.1:{port}/0", directory)
+            made.patience.mkdir()
+            (made.patience / "sitecustomize.py").write_text(PATIENT)
+            environment = clean_environment(
+                PYTHONPATH=made.path, PACELINE_CONFIG=str(built.settings_file), PYTHONWARNINGS="ignore"
+            )
             with running(WORKER, directory / "worker.log", cwd=ROOT, env=environment):
-                yield ServiceForShops(built, sandbox, f"redis://127.0.0.1:{port}/0", directory)
+                yield made
 
 
 @contextmanager
@@ -98,15 +123,9 @@ def running(command: Sequence[str], log: Path, **options: Any) -> Iterator["subp
 
 def output_of(command: Sequence[str | Path], cwd: Path, env: dict[str, str]) -> str:
     """What a command prints; it must succeed."""
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=SOON, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return int(held.getsockname()[1])
 
 
 def answers(port: int) -> bool:

@@ -221,12 +221,13 @@ def test_whoever_only_looks_leaves_no_database(command: Command, tmp_path: Path,
 
 
 def test_doctor_looks_at_the_applications_broker_and_names_whom_it_cannot_ask(command: Command, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with (tmp_path / "paceline.toml").open("a") as file:
-        file.write(f'\n[events]\ntask = "shop.on_message"\nbroker = "redis://:planted4711@127.0.0.1:{port}/0"\n')
+    with socket.socket() as taken:  # bound and never listening: nobody answers there
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with (tmp_path / "paceline.toml").open("a") as file:
+            file.write(f'\n[events]\ntask = "shop.on_message"\nbroker = "redis://:planted4711@127.0.0.1:{port}/0"\n')
 
-    ran = command("doctor", "--json")
+        ran = command("doctor", "--json")
 
     found = {each["subject"]: each for each in ran.json}
     assert not found["events to shop.on_message"]["ok"]

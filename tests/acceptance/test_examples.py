@@ -14,8 +14,9 @@ from examples import every_name
 from paceline import CallFailed, Client, Text
 from paceline.testing import InMemoryClient
 from tests.acceptance.commands_support import RECIPIENT, ROOT
-from tests.acceptance.shop_support import ServiceForShops, answers, free_port, output_of, running
+from tests.acceptance.shop_support import SOON, ServiceForShops, answers, output_of, running
 from tests.support.installation import until
+from tests.support.ports import free_port
 
 A_PHONE_NUMBER = "+15550100"  # which Aurogy does not take
 
@@ -40,9 +41,9 @@ def web(service: ServiceForShops, module: str, *arguments: str, **environment: s
     log = service.directory / "web.log"
     with (
         running(command, log, cwd=ROOT, env=service.environment(**environment)) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=SOON) as client,
     ):
-        until(lambda: answers(port) or process.poll() is not None, 30)
+        until(lambda: answers(port) or process.poll() is not None, SOON)
         assert process.poll() is None, log.read_text()
         yield client
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from paceline.cli import run
 from paceline.connection import engine, resolve
-from tests.acceptance.commands_support import ACCOUNT, RECIPIENT, Ran, clean_environment, configure
+from tests.acceptance.commands_support import ACCOUNT, RECIPIENT, START, Ran, clean_environment, configure
 
 Command = Callable[..., Ran]
 KINDS = ["contents", "messages", "events", "webhooks", "jobs", "broadcasts", "idempotency_keys", "grants"]
@@ -90,7 +90,7 @@ def test_workers_have_every_task_that_the_beat_calls(command: Command) -> None:
     done = subprocess.run(
         [sys.executable, "-c", look],
         env=clean_environment(PACELINE_CONFIG=str(Path.cwd() / "paceline.toml"), PACELINE_SANDBOX="1"),
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=START, check=False,
     )  # fmt: skip
 
     assert done.stdout == "[] True\n", done.stderr

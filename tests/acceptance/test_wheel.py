@@ -53,7 +53,7 @@ def test_it_says_what_it_is(wheel: Path) -> None:
 def visit(shop: Path, service: ServiceForShops) -> dict[str, Any]:
     """What the application did, in a transaction that it rolled back, in one that it committed, and through Celery."""
     addresses = {"SHOP_DATABASE_URL": service.database_url, "SHOP_BROKER_URL": service.broker_url}
-    environment = without_the_checkout(service.environment(**addresses))
+    environment = without_the_checkout(service.environment(**addresses)) | {"PYTHONPATH": str(service.patience)}
     told: dict[str, Any] = json.loads(output_of([shop / "venv/bin/python", "shop.py"], shop, environment))
     return told
 

@@ -30,6 +30,7 @@ from worker.planning import by_index
 from worker.service import Service
 
 DIED = 86  # the exit status of who has died at its boundary
+SLICE = 20.0  # seconds, or until nothing is left to do: who is put aside for a while comes to its boundary all the same
 STAGED = 4  # recipients in one transaction of a broadcast, so that it takes several
 
 PATCH = pytest.MonkeyPatch()  # never undone: its process ends
@@ -73,7 +74,7 @@ def run(settings_file: Path, scenario: str, number: int, kind: str, ends_at: int
     """Play a scenario in a process that dies at that boundary; its exit status, 0 if it had no such boundary."""
     process = context.Process(target=_play, args=(settings_file, scenario, number, kind, ends_at))
     process.start()
-    process.join(60)
+    process.join(240)
     assert process.exitcode is not None, "it hangs"
     return process.exitcode
 
@@ -119,13 +120,13 @@ def _play(settings_file: Path, scenario: str, number: int, kind: str, ends_at: i
 
 def _pump(service: Service, _number: int) -> None:
     service.tick()
-    service.pump.run_slice(5.0)
+    service.pump.run_slice(SLICE)
     service.sweep()
 
 
 def _job(service: Service, _number: int) -> None:
     service.tick()
-    service.pump.run_slice(1.0)
+    service.pump.run_slice(SLICE)
 
 
 def _enqueue(service: Service, number: int) -> None:

@@ -46,7 +46,7 @@ def built(build: Callable[..., Installation], sandbox: SandboxServer) -> Install
     return build(accounts="\n".join([f"[accounts.{PC}]", *lines, ""]))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_process_that_dies_in_every_step_makes_and_pays_nothing_twice(
     built: Installation, sandbox: SandboxServer
 ) -> None:
