@@ -16,8 +16,12 @@ def answers_held(service: Service) -> Iterator[None]:
     send = service.pump.transport.send
 
     def late(exchanges: Iterable[Exchange], deliver: Callable[[Answer], None]) -> None:
+        def tell(answer: Answer) -> None:
+            free.wait()
+            deliver(answer)
+
         def hold(answer: Answer) -> None:
-            threading.Thread(target=lambda: (free.wait(), deliver(answer))).start()
+            threading.Thread(target=tell, args=(answer,)).start()
 
         going = list(exchanges)
         send(going, hold)
