@@ -31,13 +31,13 @@ def test_a_request_has_arrived_before_the_next_ones_hook_is_asked(
             nonlocal hooks, arrived
             hooks += 1
             if hooks == PAIR:
-                arrived = len(sandbox.wait_for_requests("aurogy", PAIR + 1, timeout=5)) == PAIR + 1
+                arrived = len(sandbox.wait_for_requests("aurogy", PAIR + 1, timeout=30)) == PAIR + 1
             return False
 
         transport = Transport()
         url = f"{sandbox.base_url('aurogy')}/profile"
-        kept = ask(transport, *[exchange(0, method, url=url) for _ in range(PAIR)])
-        pair = ask(transport, *[exchange(0, method, url=url, closed=hook) for _ in range(PAIR)])
+        kept = ask(transport, *[exchange(0, method, url=url, timeout=60.0) for _ in range(PAIR)])
+        pair = ask(transport, *[exchange(0, method, url=url, timeout=60.0, closed=hook) for _ in range(PAIR)])
         transport.close()
 
     assert all(answer.response is not None for answer in (*kept, *pair))
