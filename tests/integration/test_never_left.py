@@ -112,7 +112,8 @@ def test_what_is_in_hand_is_let_go_before_it_leaves_or_when_its_row_says_where_i
     built.run('UPDATE paceline_message SET payload = \'{"kind": "text"}\' WHERE id = :id', id=poisoned.id)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Guard, "admit", admitted)
-        until(lambda: (service.tick(), service.pump.run_slice(0.2), built.statuses() == {"accepted": 2, "failed": 1})[-1])
+        ended = {"accepted": 2, "failed": 1}
+        until(lambda: (service.tick(), service.pump.run_slice(0.2), built.statuses() == ended)[-1])
 
     assert len(gone) == 2
     assert all(gone)
