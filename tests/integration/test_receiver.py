@@ -345,8 +345,7 @@ def test_nothing_of_a_webhook_is_in_the_broker_or_the_log(
     seen: list[str] = []
     with built.redis.monitor() as monitor:  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
         receipt = built.text(1)
-        sent = lambda: built.client.status(receipt.id).provider_message_id
-        until(lambda: (service.tick(), service.pump.run_slice(1), sent())[-1])
+        until(lambda: (service.tick(), service.pump.run_slice(1), built.statuses() == {"accepted": 1})[-1])
         provider_id = str(built.client.status(receipt.id).provider_message_id)
         hooks.post(report(provider_id, "read", recipient(1)))
         hooks.post(report("msg_unheardof", "failed", recipient(1)))
