@@ -27,4 +27,4 @@ def working() -> Iterator[Callable[[Service], None]]:
     yield start
     over.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)

@@ -12,7 +12,7 @@ from paceline.connection import resolve
 from paceline.database import engine
 from sandbox.background import SandboxServer
 from tests.contract.aurorasendcloud_support import NAME
-from tests.support.installation import ACCOUNT, Installation, recipient, until
+from tests.support.installation import ACCOUNT, Installation, recipient, turn, until
 from tests.support.receiver import SECRET, Hooks, report
 from worker.service import Service
 
@@ -140,7 +140,7 @@ def everything(built: Installation, hooks: Hooks, directory: Path) -> Service:
     assert hooks.post(f'{{"event": 1, "said": "{PLANTED["what cannot be read"]}"}}'.encode()) == 200
     client.start(ACCOUNT, "update_profile", description=PLANTED["what a profile says"])
     client.start(ACCOUNT, "conversations")  # which answers with whom there are some
-    until(lambda: (service.tick(), service.pump.run_slice(0.5), service.broadcasts.work(), _over(built))[-1], 30)
+    until(lambda: (turn(service), service.broadcasts.work(), _over(built))[-1])
     return service
 
 

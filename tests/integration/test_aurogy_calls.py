@@ -9,7 +9,7 @@ import pytest
 from paceline import InvalidMessage, MessageNotFound
 from paceline.cli import run
 from sandbox.background import SandboxServer
-from tests.support.installation import ACCOUNT, Installation, until
+from tests.support.installation import ACCOUNT, Installation, turn, until
 from worker.service import Service
 
 Build = Callable[..., Installation]
@@ -157,7 +157,7 @@ def test_the_commands_of_jobs(build: Build, capsys: pytest.CaptureFixture[str], 
     assert ask(built, capsys, "jobs", "cancel", job) == (0, f"{job} is cancelled.", "")
     service = built.service()
     done = built.client.start(ACCOUNT, "profile")
-    until(lambda: (service.pump.run_slice(0.2), built.client.job(done).status.final)[1])
+    until(lambda: turn(service) and built.client.job(done).status.final)
     code, _, err = ask(built, capsys, "jobs", "cancel", done)
     assert (code, err) == (1, f"paceline: {done} is done: only a job that is queued can be cancelled.\n")
     assert "Acme Corp" in ask(built, capsys, "jobs", "show", done)[1]

@@ -12,7 +12,7 @@ import pytest
 from paceline import Email, Template
 from sandbox import SandboxServer
 from tests.contract.aurorasendcloud_support import NAME, PLENTY
-from tests.support.installation import Installation, until
+from tests.support.installation import Installation, turn, until
 from tests.support.receiver import Hooks, receiving, sign
 
 Build = Callable[..., Installation]
@@ -67,17 +67,17 @@ def installed(build: Build, sandbox: SandboxServer) -> Callable[..., Installatio
 
 def tell(sandbox: SandboxServer, hooks: Hooks) -> None:
     """The sandbox posts what happens to the receiver, once that has answered its GET."""
-    base, ladder = f"http://127.0.0.1:{hooks.port}/hooks", [0.1, 0.2, 0.5, 1, 1, 1]
-    mail = {"url": f"{base}/mail-main", "secret": MAIL_SECRET, "retry_delays": ladder}
-    text = {"url": f"{base}/sms-main", "secret": SMS_SECRET, "retry_delays": ladder}
+    base, ladder = f"http://127.0.0.1:{hooks.port}/hooks", [0.1, 0.2, 0.5, *[1] * 30]
+    common = {"retry_delays": ladder, "timeout": 30}
+    mail = {"url": f"{base}/mail-main", "secret": MAIL_SECRET, **common}
+    text = {"url": f"{base}/sms-main", "secret": SMS_SECRET, **common}
     sandbox.settings(NAME, {"webhook": mail, "sms_webhook": text})
 
 
 def reaches(built: Installation, service: Any, message: str, status: str) -> None:
     until(
         lambda: (
-            service.tick(),
-            service.pump.run_slice(0.2),
+            turn(service, 0.2),
             service.sweep(),
             built.client.status(message).status == status,
         )[-1]

@@ -48,7 +48,7 @@ def test_the_same_call_has_the_provider_send_it(
     assert (view.job_id is not None, view.status) == (True, "running")
     assert built.client.broadcast(**SPRING).id == view.id
 
-    until(lambda: view.refresh().finished_at, 60)
+    until(lambda: view.refresh().finished_at)
     view = view.refresh()
     assert (view.status, view.reason) == ("finished", None)
     asked = {name: view.counts[name] for name in ("recipients", "messages", "delivered", "queued", "failed")}
@@ -65,14 +65,14 @@ def test_an_automatic_pause_is_reported_and_it_goes_on_when_resumed(
     sandbox.settings("politicalcomms", {"sending": {"auto_pause": {"after": 1, "reason": "brand_daily_cap"}}})
     working(built.service())
     view = built.client.broadcast(**SPRING)
-    until(lambda: view.refresh().status == "paused", 60)
+    until(lambda: view.refresh().status == "paused")
     assert view.refresh().reason == "paused by the provider: brand_daily_cap"
 
     # when it is resumed by its view alone
     view.resume()
 
     # then the rest goes, and nobody is written to twice
-    until(lambda: view.refresh().finished_at, 60)
+    until(lambda: view.refresh().finished_at)
     view = view.refresh()
     assert (view.status, view.reason, view.counts["delivered"]) == ("finished", None, 2)
     assert [each.operation for each in reversed(built.client.jobs())] == ["broadcast", "resume_project"]
@@ -130,27 +130,28 @@ def test_it_is_paused_resumed_and_cancelled_by_the_providers_operations(built: I
 
 def test_a_look_before_says_what_its_requests_take_and_stores_nothing(built: Installation) -> None:
     # given an account of 100 requests an hour, of which 98 were spent just now
-    found, before = built.client.preview(**SPRING)
+    began, (found, before), ended = time.time(), built.client.preview(**SPRING), time.time()
     assert found.warnings[0].startswith("the recipients are counted by the provider, once it has imported them")
     assert (before.finish_at, before.limited_by) == (None, "the provider's own pace")
     advice = "its 4 requests share 100/hour of pc-main/api, so it begins at {} at the earliest; how long the provider"
     assert before.advice is not None
     at = datetime.fromisoformat(before.advice.split(" at ")[1])
     assert before.advice.startswith(advice.format(before.advice.split(" at ")[1]))
-    assert 0 < at.timestamp() - time.time() < 20
+    assert at.timestamp() - began > 0
+    assert at.timestamp() - ended < 20
 
     built.run(
         "INSERT INTO paceline_grant (id, key, lane, high, rest, granted_high, granted_rest, granted_at, created_at, "
         "lease_until, closed) SELECT 'g', key, name, 0, 98, 0, 98, :now, :now, :now + 60, 98 FROM paceline_lane "
         "WHERE name = 'pc-main/api'",
-        now=time.time(),
+        now=ended,
     )  # fmt: skip
 
     # then its third request has to wait until they come back; and with an analysis and tests there are three more
     later = built.client.preview(**{**SPRING, "options": {**OPTIONS, "analyze": True, "test_contacts": TESTED}})[1]
     assert later.advice is not None
     assert later.advice.startswith("its 7 requests share 100/hour")
-    assert 3590 < datetime.fromisoformat(later.advice.split(" at ")[1]).timestamp() - time.time() < 3640
+    assert 3590 < datetime.fromisoformat(later.advice.split(" at ")[1]).timestamp() - ended < 3700
     assert built.client.broadcasts() == []
     assert built.client.jobs() == []
 
@@ -213,14 +214,14 @@ def test_one_that_is_scheduled_for_tomorrow_is_taken_back_from_its_provider(
     working(built.service())
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     view = built.client.broadcast(**SPRING, send_at=tomorrow)
-    until(lambda: view.refresh().status == "scheduled", 60)
+    until(lambda: view.refresh().status == "scheduled")
     assert (view.forecast().advice or "").startswith(f"it begins at {tomorrow:%Y-%m-%dT%H:%M}")
 
     # when it is cancelled
     assert view.cancel().status == "cancelled"
 
     # then its provider does not send it
-    until(lambda: [each.path for each in sandbox.ledger("politicalcomms")][-1].endswith("/unschedule"))
+    until(lambda: any(each.path.endswith("/unschedule") for each in sandbox.ledger("politicalcomms")))
 
 
 def test_one_whose_schedule_was_never_answered_is_taken_back_all_the_same(built: Installation) -> None:

@@ -30,10 +30,10 @@ def lines(built: Installation) -> dict[str, bool]:
     return {f"{row['zone']}/{row['day']}": bool(row["held"]) for row in found}
 
 
-def at_hour(hours: int) -> str:
-    """Sending hours of one hour that begin so many from now, in UTC."""
-    start = datetime.now(UTC) + timedelta(hours=hours)
-    return f"{start:%H}:00-{start + timedelta(hours=1):%H}:00"
+def at_hour(first: int, after: int) -> str:
+    """Sending hours from the beginning of that hour to that of another, both counted from now, in UTC."""
+    now = datetime.now(UTC)
+    return f"{now + timedelta(hours=first):%H}:00-{now + timedelta(hours=after):%H}:00"
 
 
 def settled(built: Installation, status: str, sql: str = "1 = 1") -> None:
@@ -78,13 +78,13 @@ def test_each_zone_is_let_go_at_its_own_nine_oclock(build: Build) -> None:
 
 def test_outside_of_its_hours_its_lines_are_held_and_what_is_left_goes_on_the_next_day(build: Build) -> None:
     built = build()
-    view = built.client.broadcast("b", HI, rows(3), ACCOUNT, sending_hours=at_hour(0), timezone="UTC")
+    view = built.client.broadcast("b", HI, rows(3), ACCOUNT, sending_hours=at_hour(-1, 2), timezone="UTC")
     Broadcasts(built.engine).steer()
     assert (view.refresh().status, lines(built)) == ("running", {"/1": False})
 
     definition = json.loads(built.rows("SELECT definition FROM paceline_broadcast")[0]["definition"])
     built.run(
-        "UPDATE paceline_broadcast SET definition = :d", d=json.dumps({**definition, "sending_hours": at_hour(5)})
+        "UPDATE paceline_broadcast SET definition = :d", d=json.dumps({**definition, "sending_hours": at_hour(5, 6)})
     )
     Broadcasts(built.engine).steer()
     assert (view.refresh().status, lines(built)) == ("running", {"/1": True})
@@ -97,7 +97,9 @@ def test_outside_of_its_hours_its_lines_are_held_and_what_is_left_goes_on_the_ne
 def test_after_its_deadline_the_rest_expires_and_it_ends_saying_so(build: Build) -> None:
     built = build()
     ends = datetime.now(UTC) + timedelta(hours=2)
-    view = built.client.broadcast("b", HI, rows(3), ACCOUNT, expires_at=ends, sending_hours=at_hour(4), timezone="UTC")
+    view = built.client.broadcast(
+        "b", HI, rows(3), ACCOUNT, expires_at=ends, sending_hours=at_hour(4, 5), timezone="UTC"
+    )
     assert view.forecast().late
     built.run("UPDATE paceline_message SET expires_at = 1")
     service = built.service()

@@ -10,7 +10,7 @@ import pytest
 
 from paceline import Text
 from sandbox.background import SandboxServer
-from tests.support.installation import Installation, until
+from tests.support.installation import Installation, turn, until
 from tests.support.receiver import Hooks, receiving
 from worker.hooks.callbacks import Callbacks
 
@@ -49,7 +49,7 @@ def sent_without_an_answer(built: Installation, hooks: Hooks, sandbox: SandboxSe
     sandbox.fault("augnet", "close", accept=True, count=1)
     service = built.service(hooks=f"http://127.0.0.1:{hooks.port}")
     receipt = built.client.enqueue(Text(TO, "Your taxi is here."), via="sms")
-    until(lambda: (service.pump.run_slice(1), built.client.status(receipt.id).status == "unknown")[-1])
+    until(lambda: (turn(service), built.client.status(receipt.id).status == "unknown")[-1])
     [entry] = sandbox.ledger("augnet")
     url = json.loads(entry.body or "")["statusCallback"]
     return receipt.id, url.removeprefix(f"http://127.0.0.1:{hooks.port}")
@@ -105,7 +105,7 @@ def test_who_holds_one_address_moves_no_other_message(build: Build, receive: Rec
     message, path = sent_without_an_answer(built, hooks, silent)
     service = built.services[0]
     other = built.client.enqueue(Text("+447700900124", "And yours."), via="sms")
-    until(lambda: (service.pump.run_slice(1), built.client.status(other.id).provider_message_id)[-1])
+    until(lambda: (turn(service), built.client.status(other.id).provider_message_id)[-1])
     theirs = str(built.client.status(other.id).provider_message_id)
 
     assert post(hooks, path, said("undelivered", theirs)) == 200
@@ -122,7 +122,7 @@ def test_what_is_to_be_sent_again_is_not_once_its_callback_comes(
     hooks = receive(built)
     service = built.service(hooks=f"http://127.0.0.1:{hooks.port}")
     receipt = built.client.enqueue(Text(TO, "Your taxi is here."), via="sms")
-    until(lambda: (service.pump.run_slice(1), built.client.status(receipt.id).attempts)[-1])
+    until(lambda: (turn(service), built.client.status(receipt.id).attempts)[-1])
     assert built.client.status(receipt.id).status == "queued"
     path = re.sub(r"^http://[^/]*", "", json.loads(silent.ledger("augnet")[0].body or "")["statusCallback"])
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event, text
 from paceline.ids import new_id
 from paceline.status import Priority
 from sandbox.background import SandboxServer
-from tests.support.installation import ACCOUNT, Installation, recipient, until
+from tests.support.installation import ACCOUNT, Installation, recipient, turn, until
 from worker.store import Store
 from worker.work import Batch, Claim, Order, Result
 
@@ -254,7 +254,7 @@ def test_messages_without_a_token_go_back_to_their_place(build: Build, sandbox: 
     service = built.service()
     receipts = [built.text(number) for number in range(5)]
 
-    until(lambda: service.pump.run_slice(0.5) and built.statuses() == {"accepted": 2, "queued": 3})
+    until(lambda: turn(service) and built.statuses() == {"accepted": 2, "queued": 3})
 
     # Both leave at once, so either may arrive first.
     assert {entry.recipient for entry in sandbox.ledger("aurogy")} == {recipient(0), recipient(1)}

@@ -26,7 +26,7 @@ from tests.integration.content_support import (
     replaced,
     text,
 )
-from tests.support.installation import ACCOUNT, Installation, recipient, until
+from tests.support.installation import ACCOUNT, Installation, recipient, turn, until
 from tests.support.planted import found, places
 from tests.support.receiver import Hooks, receiving, report
 from worker import schema
@@ -126,13 +126,12 @@ def test_a_worker_without_the_key_leaves_what_waits_where_it_is(build: Build, sa
     with reopened(built, WRONG_KEY) as (opened, _), replaced(built, opened):
         service = built.service()
         for _ in range(3):
-            service.tick()
-            service.pump.run_slice(0.3)
+            turn(service, 0.3)
     assert built.statuses() == {"queued": 3}
     assert built.rows("SELECT attempt, failures FROM paceline_message") == [{"attempt": 0, "failures": 0}] * 3
 
     service = built.service()
-    until(lambda: (service.tick(), service.pump.run_slice(0.5), built.statuses() == {"accepted": 3})[-1])
+    until(lambda: (turn(service), built.statuses() == {"accepted": 3})[-1])
     assert {built.client.status(id_).status for id_ in sent} == {"accepted"}
 
 
@@ -167,7 +166,7 @@ def test_a_row_that_cannot_be_decrypted_fails_alone_and_says_why(
     built.run(harm, a=bad, **({"b": good} if ":b" in harm else {}))
 
     service = built.service()
-    until(lambda: (service.tick(), service.pump.run_slice(0.5), built.statuses() == {"accepted": 1, "failed": 1})[-1])
+    until(lambda: (turn(service), built.statuses() == {"accepted": 1, "failed": 1})[-1])
 
     view = built.client.status(bad)
     assert view.status == "failed"
@@ -217,7 +216,7 @@ def test_a_new_key_reads_what_the_old_one_wrote_and_then_does_without_it(
         with pytest.raises(Suppressed):
             client.enqueue(Text(PLANTED["who opted out"], "x"), via=ACCOUNT)
         service = built.service()
-        until(lambda: (service.tick(), service.pump.run_slice(0.5), client.status(waiting).status == "accepted")[-1])
+        until(lambda: (turn(service), client.status(waiting).status == "accepted")[-1])
 
 
 def test_what_was_stored_before_there_was_a_key_goes_on_and_is_encrypted_when_asked(
@@ -240,8 +239,8 @@ def test_what_was_stored_before_there_was_a_key_goes_on_and_is_encrypted_when_as
             pytest.raises(Suppressed),
         ):
             fresh.enqueue(Text(PLANTED["who opted out"], "x"), via=ACCOUNT)
-        built.service().pump.run_slice(0.5)
-        assert built.rows("SELECT status FROM paceline_message WHERE id = :id", id=unwanted) == [{"status": "failed"}]
+        service = built.service()
+        until(lambda: turn(service) and client.status(unwanted).status == "failed")
         Encryption(opened, wait=lambda _: None).run()
         with Client(tmp_path / "again.toml", environ={"PACELINE_CONTENT_KEY": printed(KEY)}) as fresh:
             assert fresh.status(idempotency_key="one").metadata == {"order": PLANTED["metadata"]}
@@ -249,11 +248,7 @@ def test_what_was_stored_before_there_was_a_key_goes_on_and_is_encrypted_when_as
             with pytest.raises(Suppressed):
                 fresh.enqueue(Text(PLANTED["who opted out"], "x"), via=ACCOUNT)
         service = built.service()
-        until(
-            lambda: (service.tick(), service.pump.run_slice(0.5), not {"queued", "sending"} & built.statuses().keys())[
-                -1
-            ]
-        )
+        until(lambda: (turn(service), not {"queued", "sending"} & built.statuses().keys())[-1])
         assert {name: columns for name, columns in places(opened, PLANTED).items() if columns} == {}
         assert found(PLANTED, raw(built)) == set()
     assert built.rows("SELECT status FROM paceline_message WHERE id = :id", id=waiting) == [{"status": "accepted"}]
@@ -279,7 +274,7 @@ def test_what_is_erased_is_erased_and_counts_remain(build: Build, sandbox: Sandb
     built = installed(build, sandbox, KEY)
     sent = built.text(1).id
     service = built.service()
-    until(lambda: (service.tick(), service.pump.run_slice(0.5), built.statuses() == {"accepted": 1})[-1])
+    until(lambda: (turn(service), built.statuses() == {"accepted": 1})[-1])
     built.run("UPDATE paceline_message SET updated_at = 1, poll_at = NULL, status = 'delivered'")
 
     ages = Ages(content=3600, messages=9e9, events=9e9, webhooks=9e9, idempotency_keys=9e9, jobs=9e9, grants=9e9)
@@ -299,7 +294,7 @@ def test_an_accepted_message_whose_answer_was_lost_is_found_by_its_recipient(
     sandbox.settings("aurogy", {"lifecycle": {"sent_after": 0, "delivered_after": 600}})
     sandbox.fault("aurogy", kind="close", accept=True)
     service, sent = built.service(), built.text(1).id
-    until(lambda: (service.tick(), service.pump.run_slice(0.5), built.statuses() == {"unknown": 1})[-1])
+    until(lambda: (turn(service), built.statuses() == {"unknown": 1})[-1])
 
     with receiving(built.engine, built.topology) as hooks:
         assert hooks.post(report("msg_theirs", "delivered", recipient(1))) == 200
@@ -323,7 +318,7 @@ def test_a_report_finds_its_message_in_whatever_form_either_holds_the_id(
     built = installed(build, sandbox, KEY)
     sandbox.fault("aurogy", kind="close", accept=True)
     service, sent, theirs = built.service(), built.text(1).id, "message@theirs"
-    until(lambda: (service.tick(), service.pump.run_slice(0.5), built.statuses() == {"unknown": 1})[-1])
+    until(lambda: (turn(service), built.statuses() == {"unknown": 1})[-1])
     with receiving(built.engine, built.topology) as hooks:
         assert hooks.post(report(theirs, "delivered", recipient(1))) == 200
     [row] = built.rows("SELECT provider_message_id AS id FROM paceline_webhook")
@@ -354,7 +349,7 @@ def test_an_opt_out_that_a_provider_reports_ends_what_waits_and_names_nobody(
         suppressing.heed(connection, [Wish("aurogy", PLANTED["who writes"], ACCOUNT, "webhook", out=False)])
 
     service = built.service()
-    until(lambda: (service.tick(), service.pump.run_slice(0.5), built.statuses() != {"queued": 1})[-1])
+    until(lambda: (turn(service), built.statuses() != {"queued": 1})[-1])
 
     assert built.client.status(sent).reason == "opted_out"
     assert sandbox.ledger("aurogy") == []

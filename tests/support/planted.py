@@ -65,13 +65,13 @@ class Monitor:
     def start(self) -> None:
         """Listen from now on."""
         self._thread.start()
-        assert self._begun.wait(10)
+        assert self._begun.wait(60)
 
     def stop(self) -> str:
         """All of it, a line each."""
         self._ends.set()
         self._client.ping()  # is heard, and ends the wait
-        self._thread.join(10)
+        self._thread.join(60)
         return "\n".join(self.commands)
 
     def _listen(self) -> None:

@@ -71,7 +71,7 @@ class RawServer:
     def settled(self) -> list[bytes]:
         """What arrived on each connection, once all of them are over."""
         for peer in self.peers:
-            assert peer.over.wait(5), "a connection stayed open"
+            assert peer.over.wait(60), "a connection stayed open"
         return [bytes(peer.received) for peer in self.peers]
 
     def close(self) -> None:

@@ -29,10 +29,10 @@ def start_valkey(directory: Path, *options: str) -> Iterator[str]:
         yield f"unix://{socket}"
     finally:
         server.terminate()
-        server.wait(timeout=10)
+        server.wait(timeout=60)
 
 
-def wait_for_valkey(url: str, seconds: float = 10.0) -> None:
+def wait_for_valkey(url: str, seconds: float = 60.0) -> None:
     """Return once it answers."""
     until = time.monotonic() + seconds
     with Redis.from_url(url) as client:

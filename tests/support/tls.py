@@ -112,9 +112,9 @@ def tls_before(
     ready = threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(proxy.serve(ready)), name="tls")
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield proxy
     finally:
         proxy.stop()
-        thread.join(10)
+        thread.join(60)

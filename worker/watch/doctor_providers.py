@@ -155,7 +155,7 @@ def _clock(sender: Sender, asked: Asked) -> Iterator[Finding]:
     if theirs is None:
         return
     ahead = theirs + 0.5 - asked.response.received_at  # half a second, since the header is cut to whole ones
-    fine = abs(ahead) <= APART
+    fine = abs(ahead) <= APART + asked.duration  # it dated its answer at some moment of it
     found = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this host's"
     advice = "synchronise this host with NTP: daily quotas and signed times go by the provider's clock"
     yield Finding(f"clock of {sender.provider.name}", fine, found, "" if fine else advice)
