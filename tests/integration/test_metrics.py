@@ -297,7 +297,7 @@ def test_a_database_that_is_silent_holds_up_a_scrape_for_a_moment_only(
 
     def silent(limiter: object) -> None:
         looks.append(limiter)
-        answers.wait(60)  # a server that does not answer
+        answers.wait(30)  # a server that does not answer
 
     monkeypatch.setattr(scraper, "_ask_database", silent)
     assert of(scrape(scraper), "paceline_part_up", "database") == 0
