@@ -241,7 +241,7 @@ class Slice:
                 self._pump.hand.claiming(order.operation_id)
             claim = written(self._pump.store, batch, order)
             self._put_down(batch)
-            self._file_steps(batch.jobs)
+            self._file_steps(batch.jobs, claimed_at)
             self._pump.telemetry.flush()
             if claim is not None:
                 self._deliver(claim, claimed_at)
@@ -314,19 +314,20 @@ class Slice:
 
     # The due set
 
-    def _file_steps(self, steps: Sequence[JobResult]) -> None:
+    def _file_steps(self, steps: Sequence[JobResult], looked_at: float) -> None:
         """File lanes for the steps of jobs that follow soon, and once more after each look: the set keeps the earliest
-        time of a lane alone, and whoever takes the lane then finds nothing of what is due a moment later.
+        time of a lane alone, and whoever takes the lane then finds nothing of what is due a moment later. What falls
+        due while somebody looks, from `looked_at` on, may not have been seen.
 
         What comes later the tick finds: a lane that is filed for it would let new messages wait as long.
         """
         now = time.monotonic()
-        self._steps = [(at, lane) for at, lane in self._steps if at > now]
+        self._steps = [(at, lane) for at, lane in self._steps if at > looked_at]
         for step in steps:
             if step.due_in is not None and step.due_in <= NAP:
                 self._steps.append((now + step.due_in, step.lane))
         for at, lane in self._steps:
-            self._file(self._pump.topology.lanes[lane], [at - now])
+            self._file(self._pump.topology.lanes[lane], [max(0.0, at - now)])
 
     def _file_again(self, claim: Claim, grant: Grant | None, going: list[Delivery], staying: list[Delivery]) -> None:
         """File the lane under the earliest time of what still waits on it; one that is empty is not filed."""

@@ -12,7 +12,7 @@ from redis import Redis
 from paceline.ids import new_id
 from tests.integration.limits_world import most_in_any_window
 from tests.integration.test_claims import fill, line
-from tests.support.installation import ACCOUNT, Installation
+from tests.support.installation import ACCOUNT, Installation, until
 from tests.support.servers import start_valkey
 from worker.lanes.gate import Gates
 from worker.lanes.topology import Lane
@@ -107,15 +107,17 @@ IMAGES: dict[str, tuple[dict[str, Any], int, int, float | None]] = {
 
 @pytest.mark.parametrize(("grant", "used", "rest", "wait"), IMAGES.values(), ids=IMAGES.keys())
 def test_what_a_grant_counts(books: Books, grant: dict[str, Any], used: int, rest: int, wait: float | None) -> None:
+    began = time.monotonic()
     books.grant(**grant)
 
     [level] = books.seeded().limits
 
+    took = time.monotonic() - began
     assert (level.used, level.used_rest) == (used, rest)
     if wait is None:
         assert level.wait_high == 0
     else:
-        assert level.wait_high == pytest.approx(wait, abs=2)
+        assert wait - took - 0.1 <= level.wait_high <= wait + 0.1
 
 
 def test_ones_own_grant_is_charged_when_it_is_acquired(books: Books) -> None:
@@ -127,17 +129,10 @@ def test_ones_own_grant_is_charged_when_it_is_acquired(books: Books) -> None:
 
 def test_many_grants_add_up(books: Books) -> None:
     for number in range(200):
-        books.grant(
-            number * 0.5,
-            rest=1,
-            granted_high=0,
-            granted_rest=1,
-            granted_at=number * 0.5,
-            closed=1,
-            last_at=number * 0.5,
-        )
+        age = number * 0.01 if number < 120 else 60 + number * 0.5  # several that are added up, and all that are not
+        books.grant(age, rest=1, granted_high=0, granted_rest=1, granted_at=age, closed=1, last_at=age)
 
-    assert books.seeded().limits[0].used == pytest.approx(121, abs=3)
+    assert books.seeded().limits[0].used == 120
 
 
 def test_another_lanes_grants_are_its_own(books: Books) -> None:
@@ -289,11 +284,9 @@ class Workers:
             claim = store.cycle(batch, Order(new_id(), lane, 0, 2, 2))
             assert claim is not None
             grant = gate.acquire(claim, f"process {number}", 0, len(claim.messages))
-            arrived = grant.rest
-            if time.monotonic() <= grant.since + lane.limits.token_life:
-                self.arrivals += [time.monotonic()] * grant.rest
-            else:
-                arrived = 0
+            instant = time.monotonic()
+            arrived = grant.rest if instant <= grant.since + lane.limits.token_life else 0
+            self.arrivals += [instant] * arrived
             results = [
                 Result(
                     message.id, claim.operation_id, message.attempt, status="accepted" if at < arrived else "queued",
@@ -307,10 +300,15 @@ class Workers:
             self.over.wait(0.0 if grant.rest else min(0.02, grant.wait_rest))
         store.cycle(batch)
 
+    def go_on(self) -> None:
+        """Return once something more has arrived."""
+        before = len(self.arrivals)
+        until(lambda: len(self.arrivals) > before or self.failures)
 
-def _judge(workers: Workers, least: int) -> None:
+
+def _judge(workers: Workers) -> None:
     assert workers.failures == []
-    assert len(workers.arrivals) >= least
+    assert len(workers.arrivals) > COUNT
     assert most_in_any_window(workers.arrivals, WINDOW) <= COUNT
 
 
@@ -323,8 +321,9 @@ def test_over_and_over_redis_forgets_and_the_limit_holds(build: Build) -> None:
         for pause in (0.05, 0.6, 0.05, 0.3, 0.9, 0.1, 0.7, 0.5):
             workers.over.wait(pause)
             built.redis.flushall()
+        until(lambda: len(workers.arrivals) > COUNT or workers.failures)
 
-    _judge(workers, COUNT + 1)
+    _judge(workers)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -346,22 +345,22 @@ def test_a_server_that_comes_back_with_an_old_file_grants_nothing_twice(build: B
             workers = Workers(built, client)
             client().save()
             workers.__enter__()
-            workers.over.wait(0.5)
+            workers.go_on()
         for saves in (True, False, True):
             with start_valkey(directory, *options):
-                workers.over.wait(0.5)
+                workers.go_on()
                 if saves:
                     client().save()
-                workers.over.wait(0.4)
+                workers.go_on()
         with start_valkey(directory, *options):
-            workers.over.wait(1.0)
+            workers.go_on()
             workers.__exit__()
     finally:
         workers.over.set()
         for one in clients:
             one.close()
 
-    _judge(workers, COUNT + 1)
+    _judge(workers)
 
 
 def test_an_old_state_without_its_ledger_would_be_believed(books: Books) -> None:

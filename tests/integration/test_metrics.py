@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -16,6 +17,7 @@ from tests.integration.test_claims import fill, line
 from tests.support.installation import ACCOUNT, KEY, Installation, recipient, until
 from tests.support.receiver import SECRET, report
 from tests.support.receiver import receiving as receiving_webhooks
+from tests.support.tokens import KEEPING
 from worker.retry import Closure, Reach
 from worker.watch import metrics as metrics_module
 from worker.watch.counters import Counts, SharedTally, Tally
@@ -27,9 +29,16 @@ Scraped = Mapping[tuple[str, frozenset[str]], float]
 SEND = f"{ACCOUNT}/send"
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that pauses is not a broker that is away."""
+    monkeypatch.setattr(metrics_module, "BROKER_PATIENCE", 60.0)
+    monkeypatch.setattr(metrics_module, "DATABASE_PATIENCE", 60.0)
+
+
 @pytest.fixture
 def built(build: Build) -> Installation:
-    return build(webhook_secret=SECRET)
+    return build(webhook_secret=SECRET, accounts=KEEPING)
 
 
 @pytest.fixture
@@ -42,7 +51,7 @@ def scraper(built: Installation) -> Iterator[Metrics]:
 def metrics_of(built: Installation, own: Callable[[], Counts]) -> Metrics:
     # a client of its own: closing metrics closes it
     path = built.redis.connection_pool.connection_kwargs["path"]
-    redis = Redis(unix_socket_path=path, socket_timeout=1.0)
+    redis = Redis(unix_socket_path=path)
     return Metrics(built.engine, redis, built.name, built.topology, own)
 
 
@@ -102,7 +111,7 @@ def test_requests_are_counted_by_outcome_and_timed(
     assert of(found, "paceline_requests_total", SEND, ACCOUNT, "unknown") == 1
     assert of(found, "paceline_request_seconds_count", SEND) == 2
     assert of(found, "paceline_request_seconds_bucket", SEND, "+Inf") == 2
-    assert 0 < of(found, "paceline_request_seconds_sum", SEND) < 20
+    assert 0 < of(found, "paceline_request_seconds_sum", SEND) < 60
     assert of(found, "paceline_lane_unknown", SEND) == 1
     assert of(found, "paceline_pump_cycles_total") >= 2
     assert time.time() - of(found, "paceline_pump_last_cycle_timestamp_seconds") < 30
@@ -146,7 +155,7 @@ def test_closings_are_counted_by_what_ends_them(
     sandbox.fault("aurogy", "status", count=1, **fault)
     built.text(1)
     service = built.service()
-    until(lambda: (service.pump.run_slice(1), sandbox.summary("aurogy")["requests"])[-1])
+    until(lambda: (service.tick(), service.pump.run_slice(1), sandbox.summary("aurogy")["requests"])[-1])
 
     found = scrape(scraper)
     assert of(found, "paceline_closures_total", SEND, *labels) == 1
@@ -173,14 +182,14 @@ def test_an_operator_is_named_only_where_nothing_else_ends_a_closing(
 
 
 def test_what_the_workers_are_behind_with_is_shown(built: Installation, scraper: Metrics, valkey: Redis) -> None:
-    # given a lane that could have gone ten seconds ago, wake-ups that nobody takes, and events nobody was told of
+    # given a lane that could have gone ten minutes ago, wake-ups that nobody takes, and events nobody was told of
     service = built.service()
-    service.due.file({SEND: -10.0})
+    service.due.file({SEND: -600.0})
     valkey.lpush(f"paceline.{built.name}.pump", "a", "b")
     built.run("INSERT INTO paceline_relay (id, assigned, published) VALUES (1, 12, 5)")
 
     found = scrape(scraper)
-    assert 10 <= of(found, "paceline_pump_overdue_seconds") < 20
+    assert 600 <= of(found, "paceline_pump_overdue_seconds") < 660
     assert of(found, "paceline_queue_length", "pump") == 2
     assert of(found, "paceline_events_untold") == 7
 
@@ -284,20 +293,20 @@ def test_a_database_that_is_silent_holds_up_a_scrape_for_a_moment_only(
 ) -> None:
     monkeypatch.setattr(metrics_module, "DATABASE_PATIENCE", 0.3)
     scraper = metrics_of(built, dict)
-    looks: list[float] = []
+    looks, answers = list[object](), threading.Event()
 
-    def silent(*_: object) -> None:
-        looks.append(time.monotonic())
-        time.sleep(1.5)  # a server that does not answer
+    def silent(limiter: object) -> None:
+        looks.append(limiter)
+        answers.wait(30)  # a server that does not answer
 
     monkeypatch.setattr(scraper, "_ask_database", silent)
-    started = time.monotonic()
     assert of(scrape(scraper), "paceline_part_up", "database") == 0
     assert of(scrape(scraper), "paceline_part_up", "database") == 0
-    assert time.monotonic() - started < 1.5
     under_way = scraper._database._asked
     assert under_way is not None
-    under_way.result(10)
+    assert not under_way.done()  # neither waited for the answer
+    answers.set()
+    under_way.result(60)
     assert len(looks) == 1  # the second scrape asked nobody, since one was being asked still
     scraper.close()
 

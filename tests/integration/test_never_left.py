@@ -11,6 +11,7 @@ from paceline.ids import new_id
 from sandbox.background import SandboxServer
 from tests.support.deaths import died
 from tests.support.installation import ACCOUNT, Installation, until
+from tests.support.tokens import KEEPING
 from worker.in_hand import InHand
 from worker.store import Store
 from worker.sweep import LEASE_OVER, NEVER_LEFT
@@ -23,7 +24,7 @@ SEND = f"{ACCOUNT}/send"
 
 @pytest.fixture
 def built(build: Build) -> Installation:
-    return build(retry={"schedule": [0.1]})
+    return build(retry={"schedule": [0.1]}, accounts=KEEPING)
 
 
 def claim(built: Installation, hand: InHand) -> str:
@@ -54,7 +55,7 @@ def test_what_never_left_is_sent_once_and_what_left_is_unknown(built: Installati
     service.sweep()
     events = built.rows("SELECT status, reason FROM paceline_event WHERE message_id = :id", id=stayed.id)
     attempts = built.rows("SELECT message_id FROM paceline_attempt")
-    until(lambda: (service.tick(), service.pump.run_slice(0.2)) and "accepted" in built.statuses())
+    until(lambda: (service.tick(), service.pump.run_slice(0.2), "accepted" in built.statuses())[-1])
 
     assert attempts == [{"message_id": left.id}]
     assert events[-1] == {"status": "queued", "reason": NEVER_LEFT}
@@ -111,7 +112,8 @@ def test_what_is_in_hand_is_let_go_before_it_leaves_or_when_its_row_says_where_i
     built.run('UPDATE paceline_message SET payload = \'{"kind": "text"}\' WHERE id = :id', id=poisoned.id)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Guard, "admit", admitted)
-        until(lambda: service.pump.run_slice(0.2) and built.statuses() == {"accepted": 2, "failed": 1})
+        ended = {"accepted": 2, "failed": 1}
+        until(lambda: (service.tick(), service.pump.run_slice(0.2), built.statuses() == ended)[-1])
 
     assert len(gone) == 2
     assert all(gone)
@@ -126,7 +128,7 @@ def test_a_worker_that_cannot_keep_a_file_works_without(build: Build, sandbox: S
     with structlog.testing.capture_logs() as logs:
         service = built.service()
     receipt = built.text()
-    until(lambda: service.pump.run_slice(0.2) and built.statuses() == {"accepted": 1})
+    until(lambda: (service.tick(), service.pump.run_slice(0.2), built.statuses() == {"accepted": 1})[-1])
     service.sweep()
 
     assert [(entry["event"], entry["error"]) for entry in logs] == [

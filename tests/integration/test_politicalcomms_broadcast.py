@@ -35,7 +35,7 @@ def test_a_list_becomes_a_completed_project_and_its_recipients_can_be_answered(
     built: Installation, sandbox: SandboxServer
 ) -> None:
     # Given: a broadcast to a list that Political Comms is to fetch.
-    pc = built.client.politicalcomms(PC, timeout=30)
+    pc = built.client.politicalcomms(PC, timeout=120)
     job = pc.start_broadcast(
         name="Spring",
         source_url=URL,
@@ -50,7 +50,7 @@ def test_a_list_becomes_a_completed_project_and_its_recipients_can_be_answered(
     )
 
     # When: it has run.
-    until(lambda: built.client.job(job).status.final, 60)
+    until(lambda: built.client.job(job).status.final, 120)
 
     # Then: the job says what came of it, and one of each thing was made.
     view = built.client.job(job)
@@ -65,6 +65,6 @@ def test_a_list_becomes_a_completed_project_and_its_recipients_can_be_answered(
     [conversation] = pc.conversations()["items"]
     reply = Text(to=conversation["conversation_id"], text="At the school.")
     receipt = built.client.enqueue(reply, via=PC)
-    until(lambda: str(built.client.status(receipt.id).status) == "accepted", 20)
+    until(lambda: str(built.client.status(receipt.id).status) == "accepted")
     [sent, _, _] = pc.conversation_messages(conversation["conversation_id"])["items"]
     assert sent["message_id"] == built.client.status(receipt.id).provider_message_id

@@ -54,7 +54,7 @@ def test_a_list_is_downloaded_as_it_was_imported(
     built, list_id = listed
     assert len(CSV) > ANSWER_LIMIT
 
-    found = built.client.politicalcomms(PC, timeout=30).download_contact_list(list_id, tmp_path / "out.csv")
+    found = built.client.politicalcomms(PC, timeout=120).download_contact_list(list_id, tmp_path / "out.csv")
 
     assert (tmp_path / "out.csv").read_text() == CSV
     assert (found["bytes"], found["type"]) == (len(CSV), "original")
@@ -86,14 +86,14 @@ def test_a_host_that_cannot_write_says_so(listed: tuple[Installation, str], tmp_
     (built.settings_file.parent / "downloads").write_text("a file stands where the directory should")
 
     with pytest.raises(CallFailed, match=r"cannot write to worker\.downloads: look at that disk"):
-        built.client.politicalcomms(PC, timeout=30).download_contact_list(list_id, tmp_path / "out.csv")
+        built.client.politicalcomms(PC, timeout=120).download_contact_list(list_id, tmp_path / "out.csv")
 
 
 def test_an_analysis_under_way_is_waited_for_and_none_is_told(
     listed: tuple[Installation, str], sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     built, list_id = listed
-    pc = built.client.politicalcomms(PC, timeout=60)
+    pc = built.client.politicalcomms(PC, timeout=120)
     with pytest.raises(CallFailed, match="type: the list is not analysed; begin that with start_analyze"):
         pc.download_contact_list(list_id, tmp_path / "out.csv", type="analyzed")
     Driver(sandbox).step("analyze", "j", '{"step": "", "memory": {}}', {"list_id": list_id, "confirm": True})
@@ -117,7 +117,7 @@ def test_a_redirect_is_not_followed_with_the_key_and_closes_nothing(made: Made, 
             with pytest.raises(
                 CallFailed, match="http_302: a redirect, which is not followed, since the request bears"
             ):
-                built.client.politicalcomms(PC, timeout=30).download_contact_list("l", tmp_path / "out.csv")
+                built.client.politicalcomms(PC, timeout=120).download_contact_list("l", tmp_path / "out.csv")
 
         assert other.peers == []
     [lane] = built.rows("SELECT closed_reason FROM paceline_lane WHERE name = :name", name=f"{PC}/api")
@@ -137,7 +137,7 @@ def test_a_file_that_breaks_off_is_asked_for_again(made: Made, tmp_path: Path) -
     with raw_server(breaking) as server:
         built = made(f"http://127.0.0.1:{server.port}")
 
-        built.client.politicalcomms(PC, timeout=30).download_contact_list("l", tmp_path / "out.csv")
+        built.client.politicalcomms(PC, timeout=120).download_contact_list("l", tmp_path / "out.csv")
 
     assert (tmp_path / "out.csv").read_bytes() == b"phone\n+15555550101\n"
     assert list((built.settings_file.parent / "downloads").iterdir()) == []

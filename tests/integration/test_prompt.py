@@ -1,5 +1,7 @@
 """Between the hook and the kernel lies nothing: a token that is young enough when it is looked at arrives as young."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from sandbox.background import SandboxServer
 from tests.integration.test_transport import ask, exchange
 from tests.support.tls import certificate
-from worker.transport import Transport
+from worker.transport import Answer, Transport
 
 PAIR = 2
 
@@ -31,13 +33,17 @@ def test_a_request_has_arrived_before_the_next_ones_hook_is_asked(
             nonlocal hooks, arrived
             hooks += 1
             if hooks == PAIR:
-                arrived = len(sandbox.wait_for_requests("aurogy", PAIR + 1, timeout=5)) == PAIR + 1
+                arrived = len(sandbox.wait_for_requests("aurogy", PAIR + 1, timeout=30)) == PAIR + 1
             return False
 
         transport = Transport()
         url = f"{sandbox.base_url('aurogy')}/profile"
-        kept = ask(transport, *[exchange(0, method, url=url) for _ in range(PAIR)])
-        pair = ask(transport, *[exchange(0, method, url=url, closed=hook) for _ in range(PAIR)])
+
+        def both(closed: Callable[[], bool]) -> list[Answer]:
+            made = [exchange(0, method, url=url, timeout=60.0, closed=closed) for _ in range(PAIR)]
+            return ask(transport, *[replace(each, connect_timeout=60.0) for each in made])
+
+        kept, pair = both(lambda: False), both(hook)
         transport.close()
 
     assert all(answer.response is not None for answer in (*kept, *pair))

@@ -1,6 +1,5 @@
 """Routes: who sends what was given to several accounts, and who may repeat it."""
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,10 @@ from paceline.ids import new_id
 from paceline.status import Priority
 from sandbox.background import SandboxServer
 from tests.integration.test_claims import fill
+from tests.support.cost import cost
 from tests.support.installation import ACCOUNT, Installation, recipient, until
+from tests.support.tokens import KEEPING
+from worker import routing
 from worker.lanes.gate import Gates
 from worker.ledger import Ledger
 from worker.limits import Limiter
@@ -31,8 +33,8 @@ def built(build: Build, sandbox: SandboxServer) -> Installation:
     """Two accounts of a provider, and a route that tries them in turn."""
     second = f'[accounts.second]\nprovider = "aurogy"\nbase_url = "{sandbox.base_url("aurogy")}"\n'
     key = 'api_key = "auro_test_sk_secondsecond"\non_unknown = "retry"\nretry.schedule = [0.1]\n'
-    route = key + '[routes]\nboth = ["aurogy-main", "second"]\n'
-    return build(accounts=second + route, timeout="1s", on_unknown="retry", retry={"schedule": [0.1]})
+    route = key + '[routes]\nboth = ["aurogy-main", "second"]\n' + KEEPING
+    return build(accounts=second + route, on_unknown="retry", retry={"schedule": [0.1]})
 
 
 def routed(built: Installation, number: int) -> Receipt:
@@ -47,7 +49,7 @@ def test_what_may_have_been_accepted_is_repeated_by_the_account_that_sent_it(
     service = built.service()
     sandbox.fault("aurogy", "close", accept=True, count=1)
     died = routed(built, 0)
-    until(lambda: service.pump.run_slice(1) and built.client.status(died.id).attempts)
+    until(lambda: (service.tick(), service.pump.run_slice(1), built.client.status(died.id).attempts)[-1])
     close(built.engine, lanes_named(built.topology, SEND), whole_key=False)
     built.run("UPDATE paceline_message SET due_at = NULL")
 
@@ -104,7 +106,7 @@ def slow(build: Build, sandbox: SandboxServer) -> Installation:
     """A first account that sends five a minute, and a second that sends many."""
     url = sandbox.base_url("aurogy")
     second = f'[accounts.second]\nprovider = "aurogy"\nbase_url = "{url}"\napi_key = "auro_test_sk_secondsecond"\n'
-    route = '[routes]\nboth = ["aurogy-main", "second"]\n'
+    route = '[routes]\nboth = ["aurogy-main", "second"]\n' + KEEPING
     return build(accounts=second + route, limits={"send": [f"{PACE}/minute"]})
 
 
@@ -165,7 +167,7 @@ def test_what_the_first_account_has_room_for_in_time_is_its_own(slow: Installati
 
 def test_what_comes_too_late_there_is_the_next_ones(slow: Installation) -> None:
     """Given a hundred that expire in two minutes, five a minute, then ten are the first account's: five at once, five
-    in a minute; the others are the second's, which takes them from behind."""
+    when those tokens return; the others are the second's, which takes them from behind."""
     desk = Desk(slow)
     desk.queue(100, 110)
     desk.look()
@@ -177,11 +179,11 @@ def test_what_comes_too_late_there_is_the_next_ones(slow: Installation) -> None:
 
 
 def test_an_exhausted_account_keeps_what_does_not_expire(slow: Installation) -> None:
-    """Given a first account without a token for a minute, when some expire in ten seconds, some in ten minutes and
+    """Given a first account without a token for a minute, when some expire in half of one, some in ten minutes and
     others never, then the first of them alone are the second's."""
     desk = Desk(slow)
     desk.spend(PACE)
-    desk.queue(7, 10)
+    desk.queue(7, 30)
     desk.queue(6, 600)
     desk.queue(50)
     desk.look()
@@ -190,7 +192,7 @@ def test_an_exhausted_account_keeps_what_does_not_expire(slow: Installation) -> 
 
     left = [message.expires_in for message in claim.messages]
     assert len(left) == 7
-    assert all(seconds is not None and seconds < 11 for seconds in left)
+    assert all(seconds is not None and seconds < 31 for seconds in left)
 
 
 def test_what_is_behind_many_that_never_expire_is_late_too(slow: Installation) -> None:
@@ -225,7 +227,7 @@ def test_the_accounts_own_messages_have_their_share(slow: Installation) -> None:
     """Given as many of the account's own as of the route's, then half of its tokens are for the route's."""
     desk = Desk(slow)
     desk.queue(50, via="aurogy-main")
-    desk.queue(50, 80)  # ten tokens: five at once, five in a minute
+    desk.queue(50, 110)  # ten tokens: five at once, five when those return
     desk.look()
 
     assert desk.late() == {"normal": 45}
@@ -317,36 +319,40 @@ def test_a_closed_account_with_many_waiting_costs_no_rewrite(slow: Installation)
 
 @pytest.mark.parametrize("expires_in", [None, 600.0])
 def test_the_second_accounts_claims_are_flat(slow: Installation, expires_in: float | None) -> None:
-    """Given many waiting, most of which are the first account's, when the second claims, then it reads no more rows
-    than it takes, and a few."""
+    """Given many waiting, most of which are the first account's, when the second claims, then it touches no more than
+    with few."""
     desk = Desk(slow)
     [line] = slow.rows("SELECT id FROM paceline_stream WHERE via = 'both' AND priority = 1")
-    fill(slow, line["id"], 20_000)
-    if expires_in is not None:
-        now = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) AS DOUBLE PRECISION)"
-        if slow.engine.dialect.name == "sqlite":
-            now = "(julianday('now') - 2440587.5) * 86400.0"
-        slow.run(f"UPDATE paceline_message SET expires_at = {now} + {expires_in}")
-    desk.look()
-    desk.claim("second", 10)
 
-    began = time.perf_counter()
-    for _ in range(20):
-        desk.claim("second", 10)
-    took = (time.perf_counter() - began) / 20
+    def touched(waiting: int) -> float:
+        fill(slow, line["id"], waiting)
+        if expires_in is not None:
+            now = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) AS DOUBLE PRECISION)"
+            if slow.engine.dialect.name == "sqlite":
+                now = "(julianday('now') - 2440587.5) * 86400.0"
+            slow.run(f"UPDATE paceline_message SET expires_at = {now} + {expires_in}")
+        desk.look()
+        desk.claim("second", 10)  # what the first one reads of the catalogue counts for nobody
+        return cost(slow.engine, lambda: desk.claim("second", 10))
 
-    assert took < 0.05
+    few, many = touched(200), touched(20_000)
+
+    print(f"cost of a claim: {few:g} with 200 waiting, {many:g} with 20,000")
+    assert many <= few * 1.5 + 20
 
 
-def test_the_pump_sends_what_would_expire_through_the_next_account(slow: Installation, sandbox: SandboxServer) -> None:
-    """Given thirty that expire in ten seconds, when slices go on, then all of them leave in time: as many through the
+def test_the_pump_sends_what_would_expire_through_the_next_account(
+    slow: Installation, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given thirty that expire in half a minute, when slices go on, then all of them leave in time: as many through the
     first account as it has tokens, the others through the second; what does not expire waits."""
+    monkeypatch.setattr(routing, "REST", 0.0)  # a look that a pause made long is not made up for
     desk = Desk(slow)
-    desk.queue(30, 10)
+    desk.queue(30, 30)
     desk.queue(10)
     service = slow.service()
 
-    until(lambda: (service.tick(), service.pump.run_slice(0.3)) and slow.statuses().get("accepted", 0) >= 30, 9)
+    until(lambda: (service.tick(), service.pump.run_slice(0.3)) and slow.statuses().get("accepted", 0) >= 30, 50)
 
     sent = slow.rows(
         "SELECT account, count(*) AS count FROM paceline_message WHERE status = 'accepted' GROUP BY account"
