@@ -339,7 +339,9 @@ def test_a_sentinel_that_is_away_holds_nobody_up(tmp_path: Path) -> None:
 
         def told_at_once(name: str) -> bool:
             took = flushed(app, name)
-            return [event["uuid"] for event in subscriber.read(1)] == [name] * 3 and took < 2
+            while (events := subscriber.read(5)) and events[0]["uuid"] != name:
+                pass  # an earlier one that was late
+            return [event["uuid"] for event in events] == [name] * 3 and took < 2
 
         assert any(told_at_once(name) for name in TRIES)
         subscriber.close()
