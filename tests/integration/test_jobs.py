@@ -107,6 +107,31 @@ def test_the_next_step_of_each_job_follows_without_a_tick(build: Build, sandbox:
     assert len(sandbox.ledger("aurogy")) == 6
 
 
+def test_a_step_that_falls_due_while_a_slice_looks_follows_without_a_tick(
+    build: Build, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given two jobs whose steps fall due one after the other, when the look that finds the last one of the first takes
+    until the second is due, then the same slice asks for that too."""
+    built = build()
+    service = built.service()
+    jobs = [built.client.start(ACCOUNT, "walk", wait=wait) for wait in (0.1, 0.6)]
+    cycle = service.pump.store.cycle
+
+    def slow(*given: Any, **named: Any) -> Any:
+        claim = cycle(*given, **named)
+        if claim is not None and any(item.step == "third" for item in claim.messages):
+            waiting = "SELECT id FROM paceline_job WHERE status = 'queued' AND due_at >= :at"
+            until(lambda: not built.rows(waiting, at=time.time() - 0.2))  # due a while ago, by anybody's clock
+        return claim
+
+    monkeypatch.setattr(service.pump.store, "cycle", slow)
+    service.tick()
+
+    service.pump.run_slice(60)
+
+    assert [built.client.job(job).status for job in jobs] == ["done", "done"]
+
+
 def test_a_tick_files_the_lane_of_a_step_that_redis_forgot(build: Build) -> None:
     built = build()
     service = built.service()

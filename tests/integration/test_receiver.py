@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from paceline.connection import Connection
 from paceline.database import engine
+from providers.base import Inbound
 from sandbox.background import SandboxServer
 from tests.contract.sandbox_support import exchange
 from tests.support.installation import ACCOUNT, Installation, recipient, until
@@ -24,17 +26,20 @@ from worker.hooks import app as receiver
 from worker.hooks.app import LARGEST
 from worker.hooks.group_commit import GroupCommit
 from worker.hooks.inbound import Inbox
+from worker.hooks.nonces import Post
+from worker.lanes.topology import Sender
 
 Build = Callable[..., Installation]
 
 
-PATIENCE = GroupCommit.__init__.__kwdefaults__["patience"]  # seconds that a webhook waits for the database
+DEFAULTS: dict[str, Any] = GroupCommit.__init__.__kwdefaults__ or {}
+PATIENCE = DEFAULTS["patience"]  # seconds that a webhook waits for the database
 
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that pauses is not a database that is away."""
-    monkeypatch.setitem(GroupCommit.__init__.__kwdefaults__, "patience", 60.0)
+    monkeypatch.setitem(DEFAULTS, "patience", 60.0)
     monkeypatch.setattr(receiver, "HEALTH", 60.0)
 
 
@@ -249,7 +254,7 @@ def database_locked(built: Installation) -> Iterator[None]:
 
 def test_a_locked_database_is_our_own_trouble(built: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a database that answers nobody, when an event comes, then it is 503 in time, and taken at the next try."""
-    monkeypatch.setitem(GroupCommit.__init__.__kwdefaults__, "patience", PATIENCE)
+    monkeypatch.setitem(DEFAULTS, "patience", PATIENCE)
     took: list[float] = []
     with receiving(built.engine, built.topology) as hooks:
         with database_locked(built):
@@ -303,9 +308,14 @@ def test_one_that_the_database_refuses_keeps_nobody_else_out(
         return record(inbox, arrivals, judge)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Inbox, "record", picky)
-    arrived: list[object] = []
-    post = receiver._post
-    monkeypatch.setattr(receiver, "_post", lambda *given: arrived.append(given) or post(*given))
+    arrived: list[Inbound] = []
+    read = receiver._post
+
+    def noted(sender: Sender, inbound: Inbound) -> Post:
+        arrived.append(inbound)
+        return read(sender, inbound)
+
+    monkeypatch.setattr(receiver, "_post", noted)
     answers: dict[int, int] = {}
     with database_locked(built):  # so that they gather
         threads = [
