@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from redis import Redis
 from sqlalchemy import make_url
 
+from paceline import wakeup
 from paceline.connection import resolve
 from paceline.database import engine
 from sandbox.background import SandboxServer
@@ -83,8 +84,16 @@ def sandbox() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that a busy machine holds up is not one that is away: no wake-up is lost to a pause."""
+    monkeypatch.setattr(wakeup, "CONNECT_TIMEOUT", 60.0)
+    for name in wakeup.SHORT:
+        monkeypatch.setitem(wakeup.SHORT, name, 60.0)
+
+
+@pytest.fixture
 def build(
-    tmp_path: Path, database_url: str, valkey: Redis, sandbox: SandboxServer
+    tmp_path: Path, database_url: str, valkey: Redis, sandbox: SandboxServer, patience: None
 ) -> Iterator[Callable[..., Installation]]:
     """Builds the test's installation, its account pointed at the sandbox; `account` fields as in the configuration."""
     with ExitStack() as stack:

@@ -29,11 +29,8 @@ HIGH = wire.high_queue(INSTALLATION)
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that a busy machine holds up is not one that is away, and a call that is on its way stays so."""
-    monkeypatch.setattr(wakeup, "CONNECT_TIMEOUT", 60.0)
-    for name in wakeup.SHORT:
-        monkeypatch.setitem(wakeup.SHORT, name, 60.0)
+def _on_its_way(patience: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is on its way stays so, however busy the machine is."""
     monkeypatch.setattr(wakeup, "FLAG", 600_000)
 
 
