@@ -326,9 +326,11 @@ def sentinel_of(port: int, directory: Path) -> Iterator[int]:
     configuration = directory / "sentinel.conf"
     configuration.write_text(f"port {own}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {port} 1\n")
     with subprocess.Popen([get_binary_path(), configuration, "--sentinel"], stdout=subprocess.DEVNULL) as process:
-        wait_for_valkey(f"redis://127.0.0.1:{own}")
-        yield own
-        process.terminate()
+        try:
+            wait_for_valkey(f"redis://127.0.0.1:{own}")
+            yield own
+        finally:
+            process.terminate()
 
 
 def test_a_sentinel_that_is_away_holds_nobody_up(tmp_path: Path) -> None:
