@@ -15,6 +15,7 @@ from paceline import Outgoing, Text
 from sandbox.background import SandboxServer
 from tests.integration.test_claims import fill, line
 from tests.support.installation import ACCOUNT, Installation, recipient, until
+from worker.pump import SLICES
 from worker.service import Service
 
 Build = Callable[..., Installation]
@@ -32,21 +33,22 @@ limits.send = ["{limit}"]
 
 
 @contextmanager
-def working(service: Service, slices: int = 4) -> Iterator[None]:
-    """A process that runs so many slices, as Celery calls them."""
+def working(service: Service) -> Iterator[None]:
+    """A process that runs as many slices as it may, each as long as Celery's; one that waits for answers claims nothing
+    once its time is over."""
     over = threading.Event()
 
     def pump() -> None:
         while not over.is_set():
-            service.pump.run_slice(0.5)
-            over.wait(0.01)
+            service.pump.run_slice()
+            over.wait(0.1)
 
     def beat() -> None:
         while not over.is_set():
             service.tick()
             over.wait(0.25)
 
-    threads = [threading.Thread(target=pump) for _ in range(slices)] + [threading.Thread(target=beat)]
+    threads = [threading.Thread(target=pump) for _ in range(SLICES)] + [threading.Thread(target=beat)]
     for thread in threads:
         thread.start()
     try:
