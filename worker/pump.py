@@ -73,7 +73,7 @@ class Pump:
         self.due = due
         self.transport = transport
         self.telemetry = telemetry
-        self.slots = Slots(in_flight)
+        self.slots = Slots(in_flight, {lane.name: lane.address for lane in topology.lanes.values()})
         self.share = max(1, in_flight // 2)  # of the slots, what one slice may fill
         self.stopping = threading.Event()
         self.sleeper = threading.Lock()

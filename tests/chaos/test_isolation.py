@@ -88,8 +88,9 @@ def pace(built: Installation, sandbox: SandboxServer) -> float:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_provider_that_hangs_slows_no_other_lane(build: Build, sandbox: SandboxServer) -> None:
-    """Given a lane that goes at its limit, when another's provider takes half a minute for each request, then the
-    first one is as fast as before, to a tenth. The best of three runs counts, if the first does not do."""
+    """Given a lane that goes at its limit, when another's provider takes half a minute for each request, for messages
+    and for questions about others, then the first one is as fast as before, to a tenth. The best of three runs counts,
+    if the first does not do."""
     hanging = ExitStack()
     hangs = hanging.enter_context(SandboxServer({"aurogy": {"faults": [{"kind": "delay", "seconds": 30}]}}))
     built = build(
@@ -101,7 +102,13 @@ def test_a_provider_that_hangs_slows_no_other_lane(build: Build, sandbox: Sandbo
     with working(built.service(in_flight=64)):
         alone = pace(built, sandbox)
         texts(built, ACCOUNT, 800)
-        until(lambda: len(hangs.ledger("aurogy")) >= 48)
+        built.run(
+            "UPDATE paceline_message SET status = 'accepted', account = :account, provider_message_id = id, "
+            "accepted_at = created_at, poll_at = 1 "
+            "WHERE id IN (SELECT id FROM paceline_message WHERE status = 'queued' ORDER BY id DESC LIMIT 100)",
+            account=ACCOUNT,
+        )
+        until(lambda: len(hangs.ledger("aurogy")) >= 42)
         beside = [pace(built, sandbox)]
         while min(beside) > alone * 1.1 and len(beside) < 3:
             beside.append(pace(built, sandbox))

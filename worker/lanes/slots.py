@@ -2,20 +2,24 @@
 
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 KEPT_SHARE = 8  # one slot in so many is kept for `high`
 LANE_SHARE = 4  # a lane holds at most one in so many while others wait
+LEFT_SHARE = 4  # of what other providers leave, one provider leaves one in so many to the next
 
 
 class Slots:
-    """The process's slots, counted by lane. Thread-safe."""
+    """The process's slots, counted by lane and by provider: `addresses` says by lane where its requests go, for all
+    lanes of one provider hang together. Thread-safe."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, addresses: Mapping[str, str] | None = None) -> None:
         self._capacity = capacity
+        self._addresses = addresses or {}
         self._kept = capacity // KEPT_SHARE
         self._share = max(1, capacity // LANE_SHARE)
         self._used: Counter[str] = Counter()
+        self._used_at: Counter[str] = Counter()  # by address
         self._total = 0
         self._lock = threading.Lock()
 
@@ -32,21 +36,33 @@ class Slots:
     def reserve(self, lane: str, wanted: int, *, others: bool) -> tuple[int, int]:
         """Reserve up to `wanted` slots: how many in all, and how many of them for other than `high` messages.
 
-        A lane that is alone may hold all slots but one share: should it hang, the next lane finds those.
+        A provider that is alone may hold all slots but a quarter: should it hang, the next one finds those.
         """
         with self._lock:
-            most = self._share if others else max(1, self._capacity - self._share)
-            room = min(self._capacity - self._total, most - self._used[lane])
-            total = max(0, min(room, wanted))
-            rest = max(0, min(total, self._capacity - self._kept - self._total))
-            self._used[lane] += total
-            self._total += total
+            address = self._addresses.get(lane, lane)
+            free = self._capacity - self._total
+            used = self._used_at[address]
+            most = _all_but_a_share(free + used) - used
+            if others:
+                most = min(most, self._share - self._used[lane])
+            total = max(0, min(free, most, wanted))
+            rest = max(0, min(total, free - self._kept, _all_but_a_share(free + used - self._kept) - used))
+            self._count(lane, total)
             return total, rest
 
     def release(self, lane: str, count: int = 1) -> None:
         """Give back slots that are free again or were not needed."""
         with self._lock:
-            self._used[lane] -= count
-            self._total -= count
-            if not self._used[lane]:
-                del self._used[lane]
+            self._count(lane, -count)
+
+    def _count(self, lane: str, change: int) -> None:
+        address = self._addresses.get(lane, lane)
+        self._total += change
+        for used, name in ((self._used, lane), (self._used_at, address)):
+            used[name] += change
+            if not used[name]:
+                del used[name]
+
+
+def _all_but_a_share(slots: int) -> int:
+    return max(1, slots - slots // LEFT_SHARE)

@@ -95,6 +95,12 @@ class Lane:
         """True if work of any kind can wait here."""
         return bool(self.senders or self.pollers or self.callers)
 
+    @property
+    def address(self) -> str:
+        """Where its requests go: what is slow there is slow on all lanes of that address."""
+        each = (*self.senders.values(), *self.pollers.values(), *self.callers.values())
+        return each[0].account.base_url if each else self.name
+
     def sender(self, work: Work, via: str) -> Sender:
         """The account that makes the request for work of that kind that waits under that name."""
         if work is Work.SEND:
