@@ -46,7 +46,7 @@ class Slots:
             if others:
                 most = min(most, self._share - self._used[lane])
             total = max(0, min(free, most, wanted))
-            rest = max(0, min(total, free - self._kept, _all_but_a_share(free + used - self._kept) - used))
+            rest = max(0, min(total, free - self._kept))
             self._count(lane, total)
             return total, rest
 
