@@ -19,8 +19,9 @@ from sandbox.process import SandboxProcess
 from tests.chaos.blows import blows, strike
 from tests.chaos.servers import FAKETIME, Database, SQLite, Valkey, own_postgresql, own_valkey
 from tests.chaos.verdict import Verdict, judge
-from tests.chaos.world import LEASE, SCHEDULE, SECRETS, World, accounts, besieged, free_port, running
+from tests.chaos.world import LEASE, SCHEDULE, SECRETS, World, accounts, besieged, running
 from tests.support.installation import installation, until
+from tests.support.ports import free_port
 from worker import schema
 
 

@@ -3,13 +3,12 @@
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -68,14 +67,6 @@ metrics_bind = ""
 public_url = "http://127.0.0.1:{hooks}"
 """
 SCHEDULE = [0.2, 0.5, 1, 2, 4, 4, 4, 4]  # seconds: of the retry budget
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with closing(socket.socket()) as unused:
-        unused.bind(("127.0.0.1", 0))
-        port: int = unused.getsockname()[1]
-        return port
 
 
 def accounts(sandbox: SandboxProcess, limit: int, hooks: int) -> str:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -23,8 +22,8 @@ from tests.support.installation import ACCOUNT, Installation, recipient, until
 from tests.support.receiver import SECRET, Hooks, receiving, report, sign
 from tests.support.tokens import KEEPING
 from worker.hooks import app as receiver
+from worker.hooks import group_commit
 from worker.hooks.app import LARGEST
-from worker.hooks.group_commit import GroupCommit
 from worker.hooks.inbound import Inbox
 from worker.hooks.nonces import Post
 from worker.lanes.topology import Sender
@@ -32,14 +31,13 @@ from worker.lanes.topology import Sender
 Build = Callable[..., Installation]
 
 
-DEFAULTS: dict[str, Any] = GroupCommit.__init__.__kwdefaults__ or {}
-PATIENCE = DEFAULTS["patience"]  # seconds that a webhook waits for the database
+PATIENCE = group_commit.PATIENCE
 
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that pauses is not a database that is away."""
-    monkeypatch.setitem(DEFAULTS, "patience", 60.0)
+    monkeypatch.setattr(group_commit, "PATIENCE", 60.0)
     monkeypatch.setattr(receiver, "HEALTH", 60.0)
 
 
@@ -254,7 +252,7 @@ def database_locked(built: Installation) -> Iterator[None]:
 
 def test_a_locked_database_is_our_own_trouble(built: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a database that answers nobody, when an event comes, then it is 503 in time, and taken at the next try."""
-    monkeypatch.setitem(DEFAULTS, "patience", PATIENCE)
+    monkeypatch.setattr(group_commit, "PATIENCE", PATIENCE)
     took: list[float] = []
     with receiving(built.engine, built.topology) as hooks:
         with database_locked(built):

@@ -104,6 +104,36 @@ def test_a_database_that_is_away_is_waited_for(build: Build, monkeypatch: pytest
     assert built.statuses() == {"accepted": 2}
 
 
+def test_an_order_that_was_committed_unheard_is_found_behind_a_refused_batch(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a claim whose commit was kept and not heard of, when what was to be written with it is refused at the next
+    try, then the claim is found, and nothing is claimed twice."""
+    built = build()
+    built.text(0)
+    tries, cycle = list[bool](), Store.cycle
+
+    def refused(self: Store, batch: Batch, order: Order | None = None, *, repeated: bool = False) -> Claim | None:
+        tries.append(repeated)
+        if not batch:
+            return cycle(self, batch, order, repeated=repeated)
+        if len(tries) == 1:
+            cycle(self, Batch(), order)
+            raise OperationalError("COMMIT", {}, ConnectionError())
+        raise ValueError("no column takes it")
+
+    monkeypatch.setattr(Store, "cycle", refused)
+    found = written(
+        Store(built.engine),
+        Batch(news=[LaneNews(SEND)]),
+        Order(new_id(), built.topology.lanes[SEND], 0, 1, 1),
+    )
+
+    assert found is not None
+    assert len(found.messages) == 1
+    assert built.statuses() == {"sending": 1}
+
+
 def test_what_keeps_an_order_from_being_claimed_is_not_hidden(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     built = build()
 

@@ -25,6 +25,7 @@ from paceline.connection import (
     resolve,
 )
 from paceline.errors import ConfigurationError
+from tests.support.ports import free_port
 from tests.support.servers import start_valkey
 
 
@@ -243,12 +244,6 @@ def test_a_directory_that_another_user_may_have_made_is_refused(
 
 
 # Reaching the broker
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 BREATH = 0.004  # seconds after a group of several
+PATIENCE = 4.0  # seconds that an item waits, at the most
 
 Item = TypeVar("Item")
 
@@ -34,7 +35,7 @@ class GroupCommit(Generic[Item]):
     """Writes items through `write`, in `threads` threads, in groups of at most `most`. Belongs to one event loop.
 
     `write` is given a group, and commits all of it or raises; it may be given an item that it has committed before.
-    At most `room` items wait, none for longer than `patience` seconds; what then is under way may still be written.
+    At most `room` items wait, none for longer than `PATIENCE`; what then is under way may still be written.
     """
 
     def __init__(
@@ -44,13 +45,11 @@ class GroupCommit(Generic[Item]):
         threads: int,
         most: int = 200,
         room: int = 2000,
-        patience: float = 4.0,
     ) -> None:
         self._write = write
         self._threads = threads
         self._most = most
         self._room = room
-        self._patience = patience
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="write")
         self._waiting: deque[_Waiting[Item]] = deque()
         self._unanswered: deque[tuple[float, asyncio.Future[None]]] = deque()  # until when each waits, in that order
@@ -62,7 +61,7 @@ class GroupCommit(Generic[Item]):
         if len(self._waiting) >= self._room:
             raise NotWritten("too much is waiting")
         loop = asyncio.get_running_loop()
-        waiting, until = _Waiting(item, loop.create_future()), loop.time() + self._patience
+        waiting, until = _Waiting(item, loop.create_future()), loop.time() + PATIENCE
         self._waiting.append(waiting)
         while self._unanswered and self._unanswered[0][1].done():
             self._unanswered.popleft()
